@@ -107,7 +107,7 @@ impl FieldsReader {
         limits: &Limits,
     ) -> Result<Option<Fields>, Refusal> {
         loop {
-            let line_max = limits.head_max.saturating_sub(self.head_len);
+            let line_max = limits.head_max.saturating_sub(self.head_len + 2);
             let Some(line) = buffer.take_line(line_max, HEAD_TOO_LONG)? else {
                 return Ok(None);
             };
