@@ -8,6 +8,10 @@
 use crate::error::Refusal;
 use memchr::memchr2;
 
+/// What an empty buffer keeps between messages: most heads fit, and an idle connection costs no more
+/// than this however much it once carried.
+const KEPT_MAX: usize = 4 * 1024;
+
 /// A queue of bytes with one question of its own: where does the next line end?
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
@@ -46,6 +50,14 @@ impl Buffer {
         self.start += count;
         self.searched = 0;
         &self.bytes[start..self.start]
+    }
+
+    /// Gives back the memory that only a large message needed. While bytes wait it keeps all, or a peer
+    /// who sends many small messages ahead would have them moved after each.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty() && self.bytes.capacity() > KEPT_MAX {
+            *self = Self::default();
+        }
     }
 
     /// Takes the next line if it is complete and gives it without its CRLF.
@@ -114,6 +126,17 @@ mod tests {
         buffer.push(b"four\r\nfives\r\n");
         assert_eq!(buffer.take_line(4, TOO_LONG), Ok(Some(&b"four"[..])));
         assert_eq!(buffer.take_line(4, TOO_LONG), Err(TOO_LONG));
+    }
+
+    #[test]
+    fn an_idle_buffer_forgets_that_it_was_large() {
+        let mut buffer = Buffer::default();
+        buffer.push(&[b'x'; 100_000]);
+        buffer.take(99_999);
+        buffer.release();
+        assert_eq!(buffer.take(1), b"x", "what waits is kept");
+        buffer.release();
+        assert!(buffer.bytes.capacity() <= KEPT_MAX);
     }
 
     #[test]

@@ -158,8 +158,7 @@ impl Connection {
             State::Head(awaited) => match awaited.read(&mut self.buffer, &self.limits) {
                 Ok(Some((response, body))) => {
                     self.state = State::Body {
-                        persistent: is_persistent(response.version, &response.fields)
-                            && !body.ends_at_close(),
+                        persistent: is_persistent(response.version, &response.fields),
                         reader: body,
                     };
                     Ok(Event::Response(response))

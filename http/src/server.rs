@@ -25,14 +25,16 @@
 //! [`has_buffered`](Connection::has_buffered). A connection is plain data and may move to another
 //! thread at any time, its buffered bytes with it.
 
+mod exchange;
+
 use crate::buffer::Buffer;
-use crate::chunked::{push_chunk, push_end};
 use crate::error::Refusal;
-use crate::framing::{BodyLength, BodyReader, Piece, is_persistent};
+use crate::framing::{Piece, is_persistent};
 pub use crate::head::Request;
-use crate::head::{HeadReader, Method, RequestLine, Version};
+use crate::head::{HeadReader, RequestLine};
 use crate::limits::Limits;
-use crate::message::{push_content_length, push_field, push_fields, push_status_line};
+use crate::message::push_status_line;
+use exchange::{Delimiter, Exchange};
 
 /// One connection: look with [`phase`](Self::phase), [`must_close`](Self::must_close) and
 /// [`has_buffered`](Self::has_buffered), hand in bytes with [`receive`](Self::receive), ask what they
@@ -56,50 +58,6 @@ enum State {
     Exchange(Exchange),
     /// The last response has ended.
     Closed,
-}
-
-/// What is still to do about one request.
-#[derive(Debug)]
-struct Exchange {
-    version: Version,
-    /// The request was a `HEAD`: the response has the head of a `GET`'s and no body.
-    is_head: bool,
-    /// The client waits to be told to send its body.
-    continue_owed: bool,
-    /// `None` once the body was read to its end, or given up.
-    body: Option<BodyReader>,
-    response: Progress,
-}
-
-impl Exchange {
-    /// An exchange about a request that could not be read.
-    const UNREADABLE: Self = Self {
-        version: Version::Http11,
-        is_head: false,
-        continue_owed: false,
-        body: None,
-        response: Progress::Owed,
-    };
-}
-
-/// How far the response is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Owed,
-    Begun(Delimiter),
-}
-
-/// How the end of a response's body shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Delimiter {
-    /// By its `Content-Length`.
-    Length(usize),
-    /// By an empty chunk.
-    Chunk,
-    /// By the end of the connection: HTTP/1.0 has no chunks.
-    Close,
-    /// There can be no body: 204 and 304.
-    Nothing,
 }
 
 /// What the received bytes mean.
@@ -204,7 +162,7 @@ impl Connection {
             State::Head(reader) => match reader.read(&mut self.buffer, &self.limits) {
                 Ok(None) => Ok(Event::NeedMore),
                 Ok(Some((line, fields))) => {
-                    Request::new(line, fields).and_then(|request| self.begin(request))
+                    Request::new(line, fields).and_then(|request| self.begin_exchange(request))
                 }
                 Err(refusal) => Err(refusal),
             },
@@ -220,12 +178,11 @@ impl Connection {
         polled
     }
 
-    /// Writes `100 Continue` if the client waits for it and nothing else was answered yet; at most once
-    /// a request.
+    /// Writes `100 Continue` if the client waits for it and nothing was answered yet; at most once a
+    /// request.
     pub fn send_continue(&mut self, out: &mut Vec<u8>) {
         if let State::Exchange(exchange) = &mut self.state
-            && exchange.response == Progress::Owed
-            && std::mem::take(&mut exchange.continue_owed)
+            && exchange.take_continue()
         {
             push_status_line(out, 100);
             out.extend_from_slice(b"\r\n");
@@ -244,9 +201,7 @@ impl Connection {
             _ => Delimiter::Length(body.len()),
         };
         self.begin_response(head, delimiter, out);
-        if delimiter != Delimiter::Nothing && !self.exchange().is_head {
-            out.extend_from_slice(body);
-        }
+        self.exchange().push_data(body, out);
         self.finish();
     }
 
@@ -259,14 +214,10 @@ impl Connection {
     pub fn begin_stream(&mut self, head: &Response<'_>, out: &mut Vec<u8>) {
         assert!(
             !matches!(head.status, 204 | 304),
-            "a {} has no body to stream",
+            "a {} has no body",
             head.status
         );
-        let delimiter = match self.exchange().version {
-            Version::Http11 => Delimiter::Chunk,
-            Version::Http10 => Delimiter::Close,
-        };
-        self.begin_response(head, delimiter, out);
+        self.begin_response(head, self.exchange().stream_delimiter(), out);
     }
 
     /// Writes the next piece of the body, as one chunk. Nothing for empty data.
@@ -275,11 +226,7 @@ impl Connection {
     ///
     /// When no stream has begun.
     pub fn stream(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        match self.streaming() {
-            _ if self.exchange().is_head => {}
-            Delimiter::Chunk => push_chunk(out, data),
-            _ => out.extend_from_slice(data),
-        }
+        self.exchange().push_data(data, out);
     }
 
     /// Ends the body.
@@ -288,9 +235,7 @@ impl Connection {
     ///
     /// When no stream has begun.
     pub fn end_stream(&mut self, out: &mut Vec<u8>) {
-        if self.streaming() == Delimiter::Chunk && !self.exchange().is_head {
-            push_end(out);
-        }
+        self.exchange().push_end(out);
         self.finish();
     }
 
@@ -315,32 +260,20 @@ impl Connection {
 
     /// Whether another byte may still matter.
     fn may_read(&self) -> bool {
-        let body_is_done = match &self.state {
+        let is_heard = match &self.state {
             State::Head(_) => false,
-            State::Exchange(exchange) => exchange.body.is_none(),
+            State::Exchange(exchange) => exchange.is_heard(),
             State::Closed => true,
         };
-        self.refused.is_none() && !(self.closing && body_is_done)
+        self.refused.is_none() && !(self.closing && is_heard)
     }
 
-    fn begin(&mut self, request: Request) -> Result<Event<'static>, Refusal> {
-        let body = match request.body {
-            BodyLength::None => BodyReader::EMPTY,
-            BodyLength::Exact(length) => BodyReader::exact(length, &self.limits)?,
-            BodyLength::Chunked => BodyReader::chunked(&self.limits),
-        };
-        let expects_continue = request.expects_continue();
+    fn begin_exchange(&mut self, request: Request) -> Result<Event<'static>, Refusal> {
+        self.state = State::Exchange(Exchange::new(&request, &self.limits)?);
         self.closing |= !is_persistent(request.version, &request.fields);
-        self.state = State::Exchange(Exchange {
-            version: request.version,
-            is_head: request.method == Method::Head,
-            continue_owed: expects_continue,
-            body: Some(body),
-            response: Progress::Owed,
-        });
         Ok(Event::Request {
+            expects_continue: request.expects_continue(),
             request,
-            expects_continue,
         })
     }
 
@@ -351,14 +284,6 @@ impl Connection {
         }
     }
 
-    fn streaming(&self) -> Delimiter {
-        match self.exchange().response {
-            Progress::Begun(delimiter) => delimiter,
-            Progress::Owed => panic!("a stream begins with begin_stream"),
-        }
-    }
-
-    /// Writes the head and gives up what is unread of the body.
     fn begin_response(&mut self, head: &Response<'_>, delimiter: Delimiter, out: &mut Vec<u8>) {
         assert!(
             (200..600).contains(&head.status),
@@ -368,59 +293,17 @@ impl Connection {
         let State::Exchange(exchange) = &mut self.state else {
             panic!("there is no request to respond to in {:?}", self.state);
         };
-        assert_eq!(
-            exchange.response,
-            Progress::Owed,
-            "one request, one response"
-        );
-        let body_is_unread = exchange.body.take().is_some_and(|body| !body.is_empty());
-        exchange.response = Progress::Begun(delimiter);
-        self.closing |= body_is_unread || delimiter == Delimiter::Close || self.refused.is_some();
-
-        push_status_line(out, head.status);
-        push_fields(out, head.fields);
-        match delimiter {
-            Delimiter::Length(length) => push_content_length(out, length),
-            Delimiter::Chunk => push_field(out, "Transfer-Encoding", "chunked"),
-            Delimiter::Close | Delimiter::Nothing => {}
-        }
-        if self.closing {
-            push_field(out, "Connection", "close");
-        } else if exchange.version == Version::Http10 {
-            push_field(out, "Connection", "keep-alive");
-        }
-        out.extend_from_slice(b"\r\n");
+        self.closing |= exchange.awaits_body() || delimiter == Delimiter::Close;
+        exchange.begin_response(head, delimiter, self.closing, out);
     }
 
     /// The response has ended: on to the next request, or to the close.
     fn finish(&mut self) {
+        self.buffer.release();
         self.refused = None;
         self.state = match self.closing {
             true => State::Closed,
             false => State::Head(HeadReader::new()),
         };
-    }
-}
-
-impl Exchange {
-    /// Whether the next move is the client's.
-    fn awaits_body(&self) -> bool {
-        self.body.as_ref().is_some_and(|body| !body.is_empty())
-    }
-
-    /// The next piece of the body; `None` when its end was told or it was given up.
-    fn poll_body(
-        &mut self,
-        buffer: &mut Buffer,
-        limits: &Limits,
-    ) -> Result<Option<Piece>, Refusal> {
-        let Some(body) = &mut self.body else {
-            return Ok(None);
-        };
-        let piece = body.poll(buffer, limits)?;
-        if piece == Piece::End {
-            self.body = None;
-        }
-        Ok(Some(piece))
     }
 }

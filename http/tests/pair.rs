@@ -305,6 +305,77 @@ fn a_server_that_closes_is_not_asked_again() {
 }
 
 #[test]
+fn a_response_longer_than_allowed_is_a_fault() {
+    let body = "x".repeat(1024 * 1024 + 1);
+    for framing in ["", "Content-Length: 1048577\r\n"] {
+        let response = format!("HTTP/1.1 200 OK\r\n{framing}\r\n{body}");
+        assert_eq!(
+            hear(&response, 50_000),
+            Err("The body is longer than allowed.")
+        );
+    }
+}
+
+/// A server that has taken in this request as far as it goes.
+fn asked(request: &str) -> server::Connection {
+    let mut server = server::Connection::new(Limits::default());
+    server.receive(request.as_bytes());
+    while server.poll() != Ok(server::Event::NeedMore) {}
+    server
+}
+
+/// The head of a response without fields of its own.
+const OK: server::Response<'static> = server::Response {
+    status: 200,
+    fields: &[],
+};
+
+#[test]
+fn a_client_that_waits_is_told_to_go_on_once() {
+    let waiting = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    let mut server = asked(waiting);
+    let mut out = Vec::new();
+    server.send_continue(&mut out);
+    server.send_continue(&mut out);
+    assert_eq!(out, b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+#[test]
+fn a_client_that_has_its_answer_is_not_told_to_go_on() {
+    let waiting = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    let mut server = asked(waiting);
+    server.begin_stream(&OK, &mut Vec::new());
+    let mut out = Vec::new();
+    server.send_continue(&mut out);
+    assert!(out.is_empty());
+}
+
+#[test]
+fn a_client_without_a_body_does_not_wait() {
+    let mut server = server::Connection::new(Limits::default());
+    server.receive(
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+    );
+    let event = server.poll();
+    assert!(matches!(
+        event,
+        Ok(server::Event::Request {
+            expects_continue: false,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_last_answer_ends_the_listening_while_it_is_still_being_written() {
+    let mut server = asked("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    server.begin_stream(&OK, &mut Vec::new());
+    server.receive(&[b'x'; 1000]);
+    assert!(!server.has_buffered());
+    assert_eq!(server.poll(), Ok(server::Event::NeedMore));
+}
+
+#[test]
 fn the_phase_says_whose_turn_it_is() {
     use server::Phase::*;
     let mut server = server::Connection::new(Limits::default());
@@ -322,45 +393,34 @@ fn the_phase_says_whose_turn_it_is() {
         while server.poll() != Ok(server::Event::NeedMore) {}
         assert_eq!(server.phase(), phase, "after {bytes:?}");
     }
-    let head = server::Response {
-        status: 200,
-        fields: &[],
-    };
-    server.begin_stream(&head, &mut Vec::new());
+    server.begin_stream(&OK, &mut Vec::new());
     assert_eq!(server.phase(), Responding);
     server.end_stream(&mut Vec::new());
     assert_eq!(server.phase(), Head, "the next request has begun");
-    server.refuse(&head, b"", &mut Vec::new());
+    server.refuse(&OK, b"", &mut Vec::new());
     assert_eq!(server.phase(), Closed);
 }
 
 #[test]
 #[should_panic(expected = "one request, one response")]
 fn a_second_response_is_a_bug_of_the_caller() {
-    let mut server = server::Connection::new(Limits::default());
-    server.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(server.poll().is_ok());
-    let head = server::Response {
-        status: 200,
-        fields: &[],
-    };
-    server.begin_stream(&head, &mut Vec::new());
-    server.respond(&head, b"", &mut Vec::new());
+    let mut server = asked("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.begin_stream(&OK, &mut Vec::new());
+    server.respond(&OK, b"", &mut Vec::new());
 }
 
 #[test]
 #[should_panic(expected = "holds a control character")]
 fn a_line_break_in_a_value_is_never_sent() {
-    let mut server = server::Connection::new(Limits::default());
-    server.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(server.poll().is_ok());
     let fields = &[("Location", "/a\r\nSet-Cookie: b")];
-    server.respond(
-        &server::Response {
-            status: 201,
-            fields,
-        },
-        b"",
-        &mut Vec::new(),
-    );
+    let head = server::Response { fields, ..OK };
+    asked("GET / HTTP/1.1\r\nHost: a\r\n\r\n").respond(&head, b"", &mut Vec::new());
+}
+
+#[test]
+#[should_panic(expected = "a field name is a token")]
+fn a_name_that_is_no_name_is_never_sent() {
+    let fields = &[("Content Length", "5")];
+    let head = server::Response { fields, ..OK };
+    asked("GET / HTTP/1.1\r\nHost: a\r\n\r\n").respond(&head, b"", &mut Vec::new());
 }
