@@ -8,8 +8,8 @@
 use crate::error::Refusal;
 use memchr::memchr2;
 
-/// What an empty buffer keeps between messages: most heads fit, and an idle connection costs no more
-/// than this however much it once carried.
+/// What an empty buffer keeps between messages: most heads fit, and an idle connection costs no
+/// more than this however much it once carried.
 const KEPT_MAX: usize = 4 * 1024;
 
 /// A queue of bytes with one question of its own: where does the next line end?
@@ -52,8 +52,8 @@ impl Buffer {
         &self.bytes[start..self.start]
     }
 
-    /// Gives back the memory that only a large message needed. While bytes wait it keeps all, or a peer
-    /// who sends many small messages ahead would have them moved after each.
+    /// Gives back the memory that only a large message needed. While bytes wait it keeps all, or a
+    /// peer who sends many small messages ahead would have them moved after each.
     pub(crate) fn release(&mut self) {
         if self.is_empty() && self.bytes.capacity() > KEPT_MAX {
             *self = Self::default();
@@ -65,7 +65,8 @@ impl Buffer {
     /// Only CRLF ends a line. RFC 9112 §2.2 lets a recipient take a bare LF too, and reading a bare
     /// CR as one was common; each pair of programs that disagree here has been used to smuggle a
     /// request past one of them. The answer depends on the first `max` bytes and the two after
-    /// them alone, so it is the same however the bytes were split on their way.
+    /// them alone, so it is the same however the bytes were split on their way. Until the line is
+    /// taken, `max` stays the same.
     ///
     /// # Errors
     ///
@@ -78,6 +79,7 @@ impl Buffer {
         let window_max = max.saturating_add(2);
         let window = &self.bytes[self.start..];
         let window = &window[..window.len().min(window_max)];
+        debug_assert!(self.searched <= window.len());
         let found = memchr2(b'\r', b'\n', &window[self.searched..]);
         self.searched = found.map_or(window.len(), |found| self.searched + found);
 

@@ -98,20 +98,20 @@ impl Connection {
         }
     }
 
-    /// Whether another request may be sent: none is unanswered, and the server neither closed nor said
-    /// that it would.
+    /// Whether another request may be sent: none is unanswered, and the server neither closed nor
+    /// said that it would.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
         matches!(self.state, State::Idle) && !self.ended && self.buffer.is_empty()
     }
 
-    /// Writes a whole request. Its body has a `Content-Length` wherever the method leads one to expect it
-    /// (RFC 9110 §8.6).
+    /// Writes a whole request. Its body has a `Content-Length` wherever the method leads one to
+    /// expect it (RFC 9110 §8.6).
     ///
     /// # Panics
     ///
-    /// When the connection [is not reusable](Self::is_reusable), the target cannot stand in a request
-    /// line, or a field is no field.
+    /// When the connection [is not reusable](Self::is_reusable), the target cannot stand in a
+    /// request line, or a field is no field.
     pub fn request(&mut self, head: &Request<'_>, body: &[u8], out: &mut Vec<u8>) {
         assert!(
             self.is_reusable(),
@@ -149,8 +149,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The fault of a response that is malformed, ambiguous, too long, cut short or not asked for; the same
-    /// again at every later call.
+    /// The fault of a response that is malformed, ambiguous, too long, cut short or not asked for;
+    /// the same again at every later call.
     pub fn poll(&mut self) -> Result<Event<'_>, Fault> {
         let polled = match &mut self.state {
             State::Idle if !self.buffer.is_empty() => Err(UNSOLICITED),

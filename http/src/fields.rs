@@ -49,18 +49,6 @@ impl Fields {
         })
     }
 
-    /// How many fields there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
     /// Whether a comma-separated field such as `Connection` names `token`.
     pub(crate) fn lists(&self, name: &str, token: &str) -> bool {
         self.get_all(name)
@@ -118,7 +106,7 @@ impl FieldsReader {
             if line.is_empty() {
                 return Ok(Some(std::mem::take(&mut self.fields)));
             }
-            if self.fields.len() == limits.fields_max {
+            if self.fields.ends.len() == limits.fields_max {
                 return Err(TOO_MANY_FIELDS);
             }
             self.head_len += line.len() + 2;

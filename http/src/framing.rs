@@ -35,7 +35,8 @@ pub(crate) fn declared_length(version: Version, fields: &Fields) -> Result<BodyL
         (Some(length), None) => decimal(length.as_bytes())
             .map(BodyLength::Exact)
             .ok_or(BAD_LENGTH),
-        // RFC 9112 §6.1: HTTP/1.0 did not know the field, so a hop in between may have passed it on blindly.
+        // RFC 9112 §6.1: HTTP/1.0 did not know the field, so a hop in between may have passed it on
+        // blindly.
         (None, Some(_)) if version == Version::Http10 => Err(CODING_IN_HTTP_10),
         (None, Some(_)) if codings.next().is_some() => Err(TWO_CODINGS),
         (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => Ok(BodyLength::Chunked),

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::target::Target;
 
 /// The methods this server has a use for. Another well-formed one is answered with 501.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are RFC 9110's own")]
 pub enum Method {
     Get,
@@ -52,15 +52,12 @@ impl Method {
     }
 
     fn parse(text: &[u8]) -> Result<Self, Refusal> {
-        let known = Self::ALL
-            .into_iter()
-            .find(|method| method.as_str().as_bytes() == text);
-        let otherwise = if is_token(text) {
-            UNKNOWN_METHOD
-        } else {
-            BAD_METHOD
-        };
-        known.ok_or(otherwise)
+        let is_named = |method: &Self| method.as_str().as_bytes() == text;
+        match Self::ALL.into_iter().find(is_named) {
+            Some(method) => Ok(method),
+            None if is_token(text) => Err(UNKNOWN_METHOD),
+            None => Err(BAD_METHOD),
+        }
     }
 }
 
@@ -114,8 +111,8 @@ impl Request {
         })
     }
 
-    /// Who the client thinks it is talking to: the host in the target if there is one, else the `Host`
-    /// field (RFC 9112 §3.2.2). `None` only from HTTP/1.0.
+    /// Who the client thinks it is talking to: the host in the target if there is one, else the
+    /// `Host` field (RFC 9112 §3.2.2). `None` only from HTTP/1.0.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         self.target.authority().or_else(|| self.fields.get("host"))

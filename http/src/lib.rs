@@ -1,8 +1,8 @@
 //! HTTP/1.1 framing and event streams, without I/O.
 //!
 //! This crate turns bytes into events and events into bytes. In scope: HTTP/1.0 and 1.1 messages
-//! (RFC 9110, RFC 9112) from either side of a connection, and event streams (WHATWG HTML §9.2). Out of
-//! scope: HTTP/2, TLS, routes, cookies, compression, and what any body means.
+//! (RFC 9110, RFC 9112) from either side of a connection, and event streams (WHATWG HTML §9.2). Out
+//! of scope: HTTP/2, TLS, routes, cookies, compression, and what any body means.
 //!
 //! It opens no socket, reads no clock, starts no thread and draws no random number. The owner of a
 //! connection does those, and runs this loop:
@@ -12,9 +12,9 @@
 //! 3. write what the answering methods put in `out`;
 //! 4. close when the connection `must_close`, or when the timeout of its `phase` has passed.
 //!
-//! Every input is somebody's mistake or attack until shown otherwise: no bytes make this crate panic, do
-//! quadratic work or hold more than its [`Limits`], and a message that two programs could read in two
-//! ways is refused, with a reason that a person can act on.
+//! Every input is somebody's mistake or attack until shown otherwise: no bytes make this crate
+//! panic, do quadratic work or hold more than its [`Limits`], and a message that two programs could
+//! read in two ways is refused, with a reason that a person can act on.
 //!
 //! ```
 //! use orchestratord_http::server::{Connection, Event, Response};

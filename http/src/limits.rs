@@ -7,18 +7,18 @@
 /// be written down: one head, plus what the caller receives before it polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The first line of a message, without its CRLF. Beyond it: 414. Default 8 KiB, the least that
-    /// RFC 9112 §3 recommends every server to support.
+    /// The first line of a message, without its CRLF. Beyond it: 414. Default 8 KiB, a little
+    /// more than the 8000 bytes that RFC 9112 §3 recommends as the least.
     pub request_line_max: usize,
     /// First line and fields together, each with its CRLF; also all trailers of one body. Beyond
-    /// it: 431. Default 32 KiB: room for the largest cookies and tokens seen in the wild, small
-    /// enough to hold for every connection at once.
+    /// it: 431. Default 32 KiB: room for cookies and tokens besides the longest line, small enough
+    /// to hold for ten thousand connections at once (320 MB).
     pub head_max: usize,
     /// Number of fields in a head, or of trailers after a body. Beyond it: 431. Default 100:
-    /// browsers behind several proxies send around thirty.
+    /// several times what a browser behind proxies sends.
     pub fields_max: usize,
-    /// A whole body, after any chunked coding is taken off. Beyond it: 413. Default 1 MiB: a prompt of
-    /// a quarter million tokens. A client that reads endless streams sets `u64::MAX`.
+    /// A whole body, after any chunked coding is taken off. Beyond it: 413. Default 1 MiB: a prompt
+    /// of a quarter million tokens. A client that reads endless streams sets `u64::MAX`.
     pub body_max: u64,
 }
 

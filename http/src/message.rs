@@ -3,13 +3,14 @@
 
 use crate::grammar::{is_field_value, is_token, push_decimal};
 
-/// The fields that frame a message. A caller that wrote one would contradict the body it hands over.
+/// The fields that frame a message. A caller that wrote one would contradict the body it hands
+/// over.
 const FRAMING_FIELDS: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// Writes the caller's fields.
 ///
-/// A line break in a value would let whoever chose the value write the rest of the message, so it is
-/// checked here and not left to the many places that make values.
+/// A line break in a value would let whoever chose the value write the rest of the message, so it
+/// is checked here and not left to the many places that make values.
 pub(crate) fn push_fields(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
     for (name, value) in fields {
         assert!(

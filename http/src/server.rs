@@ -10,18 +10,17 @@
 //! ```
 //!
 //! **After each [`receive`](Connection::receive), [`poll`](Connection::poll) until it says
-//! [`NeedMore`](Event::NeedMore); after each response, ask
-//! [`must_close`](Connection::must_close), then poll again, for the next request may be here
-//! already.** A refusal ends the reading for good: answer it with [`refuse`](Connection::refuse) and
-//! close.
+//! [`NeedMore`](Event::NeedMore); after each response, ask [`must_close`](Connection::must_close),
+//! then poll again, for the next request may be here already.** A refusal ends the reading for
+//! good: answer it with [`refuse`](Connection::refuse) and close.
 //!
 //! A response may go out before the body was read (a missing key, a body too long). Then the
 //! connection closes after it, always: draining the rest would be a service to those who ignore
 //! answers. To let such an answer arrive, the owner of the socket shuts down its sending side and
 //! reads on for a moment before closing (RFC 9112 §9.6).
 //!
-//! Nothing here grows by itself, but what is received ahead of its turn is kept: an owner that reads
-//! during a response, to notice that the client left, stops when
+//! Nothing here grows by itself, but what is received ahead of its turn is kept: an owner that
+//! reads during a response, to notice that the client left, stops when
 //! [`has_buffered`](Connection::has_buffered). A connection is plain data and may move to another
 //! thread at any time, its buffered bytes with it.
 
@@ -37,8 +36,8 @@ use crate::message::push_status_line;
 use exchange::{Delimiter, Exchange};
 
 /// One connection: look with [`phase`](Self::phase), [`must_close`](Self::must_close) and
-/// [`has_buffered`](Self::has_buffered), hand in bytes with [`receive`](Self::receive), ask what they
-/// mean with [`poll`](Self::poll), answer with the others.
+/// [`has_buffered`](Self::has_buffered), hand in bytes with [`receive`](Self::receive), ask what
+/// they mean with [`poll`](Self::poll), answer with the others.
 #[derive(Debug)]
 pub struct Connection {
     limits: Limits,
@@ -69,7 +68,8 @@ pub enum Event<'a> {
     Request {
         /// Its head.
         request: Request,
-        /// The client waits for [`send_continue`](Connection::send_continue) before it sends the body.
+        /// The client waits for [`send_continue`](Connection::send_continue) before it sends the
+        /// body.
         expects_continue: bool,
     },
     /// The next bytes of the body, any chunked coding taken off. Never empty.
@@ -98,8 +98,8 @@ pub enum Phase {
 pub struct Response<'a> {
     /// 200 to 599.
     pub status: u16,
-    /// The fields, `Date` included. `Connection`, `Content-Length` and `Transfer-Encoding` are not among
-    /// them: the connection writes those.
+    /// The fields, `Date` included. `Connection`, `Content-Length` and `Transfer-Encoding` are not
+    /// among them: the connection writes those.
     pub fields: &'a [(&'a str, &'a str)],
 }
 
@@ -141,7 +141,8 @@ impl Connection {
         !self.buffer.is_empty()
     }
 
-    /// Hands in bytes as they came from the socket. Those that can mean nothing any more are dropped.
+    /// Hands in bytes as they came from the socket. Those that can mean nothing any more are
+    /// dropped.
     pub fn receive(&mut self, bytes: &[u8]) {
         if self.may_read() {
             self.buffer.push(bytes);
@@ -152,8 +153,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The refusal of a request that is malformed, ambiguous, too long or not implemented; the same again
-    /// at every later call.
+    /// The refusal of a request that is malformed, ambiguous, too long or not implemented; the same
+    /// again at every later call.
     pub fn poll(&mut self) -> Result<Event<'_>, Refusal> {
         if let Some(refusal) = self.refused {
             return Err(refusal);
@@ -178,8 +179,8 @@ impl Connection {
         polled
     }
 
-    /// Writes `100 Continue` if the client waits for it and nothing was answered yet; at most once a
-    /// request.
+    /// Writes `100 Continue` if the client waits for it and nothing was answered yet; at most once
+    /// a request.
     pub fn send_continue(&mut self, out: &mut Vec<u8>) {
         if let State::Exchange(exchange) = &mut self.state
             && exchange.take_continue()
@@ -189,8 +190,8 @@ impl Connection {
         }
     }
 
-    /// Writes a whole response. To a `HEAD` it writes the same head and no body; a 204 or 304 has neither
-    /// body nor length.
+    /// Writes a whole response. To a `HEAD` it writes the same head and no body; a 204 or 304 has
+    /// neither body nor length.
     ///
     /// # Panics
     ///
@@ -239,8 +240,8 @@ impl Connection {
         self.finish();
     }
 
-    /// Writes a whole response and makes it the last. Also the answer to a request that could not be
-    /// read, or that did not come in time.
+    /// Writes a whole response and makes it the last. Also the answer to a request that could not
+    /// be read, or that did not come in time.
     ///
     /// # Panics
     ///

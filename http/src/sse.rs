@@ -1,18 +1,19 @@
 //! The event stream format, both ways, after the WHATWG HTML standard §9.2 "Server-sent events".
 //!
-//! An event is a few lines and an empty one; a line that begins with a colon is a comment. The format
-//! has no lengths, so whoever reads it looks for line ends (LF, CR or CRLF) and for the first colon of
-//! each line, and at nothing else.
+//! An event is a few lines and an empty one; a line that begins with a colon is a comment. The
+//! format has no lengths, so whoever reads it looks for line ends (LF, CR or CRLF) and for the
+//! first colon of each line, and at nothing else.
 
 use crate::grammar::{decimal, push_decimal};
 use memchr::{memchr, memchr2};
 
-/// Writes one event. Data of several lines becomes several `data:` lines, whose ends a reader sees as
-/// LF whatever they were.
+/// Writes one event. Data of several lines becomes several `data:` lines, whose ends a reader sees
+/// as LF whatever they were.
 ///
 /// # Panics
 ///
-/// In debug builds, when the event's name is empty or holds a line end: it would write lines of its own.
+/// In debug builds, when the event's name is empty or holds a line end: it would write lines of its
+/// own.
 pub fn encode(out: &mut Vec<u8>, id: u64, event: &str, data: &[u8]) {
     debug_assert!(!event.is_empty());
     debug_assert!(split_line(event.as_bytes()).is_none());
@@ -53,8 +54,8 @@ fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// One event as a reader sees it.
 ///
-/// All three are UTF-8 if the stream is; the standard replaces what is not, which a caller who wants
-/// text does with [`String::from_utf8_lossy`].
+/// All three are UTF-8 if the stream is; the standard replaces what is not, which a caller who
+/// wants text does with [`String::from_utf8_lossy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The last id the stream gave, by this event or one before: what `Last-Event-ID` would say.
@@ -102,8 +103,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream. It holds lines, and the data of an event, of up to `event_max`
-    /// bytes.
+    /// A decoder at the start of a stream. It holds lines, and the data of an event, of up to
+    /// `event_max` bytes.
     #[must_use]
     pub const fn new(event_max: usize) -> Self {
         Self {

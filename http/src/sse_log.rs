@@ -2,11 +2,11 @@
 //!
 //! Think of a printed page and readers with bookmarks. Each event is encoded when it happens, into
 //! one run of bytes; a reader is a [`Cursor`] that says which event it wants next, and reading is
-//! borrowing a slice. So the first reader, a late one, a slow one and one that resumes after a broken
-//! connection are the same thing, and none of them costs the task or each other anything.
+//! borrowing a slice. So the first reader, a late one, a slow one and one that resumes after a
+//! broken connection are the same thing, and none of them costs the task or each other anything.
 //!
-//! Events number from 0 without gaps, and an event's id is its number. Where an event says more to a
-//! verbose reader than to a plain one, both forms stand side by side under one id:
+//! Events number from 0 without gaps, and an event's id is its number. Where an event says more to
+//! a verbose reader than to a plain one, both forms stand side by side under one id:
 //!
 //! ```text
 //!   id        0          1      2      3
@@ -42,8 +42,8 @@ impl Cursor {
         Self { next: 0, audience }
     }
 
-    /// A reader of what follows the event `id`, as `Last-Event-ID` asks. If there is no such event yet,
-    /// it waits at the end of the log that it finds.
+    /// A reader of what follows the event `id`, as `Last-Event-ID` asks. If there is no such event
+    /// yet, it waits at the end of the log that it finds.
     #[must_use]
     pub const fn after(id: u64, audience: Audience) -> Self {
         Self {
@@ -64,8 +64,8 @@ pub struct Log {
 /// Where an event stands. It begins where the one before it ends.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
-    /// Where the plain form ends and the verbose one begins; the event's own end when both audiences
-    /// read the same bytes.
+    /// Where the plain form ends and the verbose one begins; the event's own end when both
+    /// audiences read the same bytes.
     plain_end: usize,
     end: usize,
 }
@@ -81,8 +81,8 @@ impl Log {
     ///
     /// # Panics
     ///
-    /// When the log is closed: what ends a stream is its last event, and a token after a cancel would
-    /// break a promise to the client.
+    /// When the log is closed: what ends a stream is its last event, and a token after a cancel
+    /// would break a promise to the client.
     pub fn append(&mut self, event: &str, data: &[u8]) -> u64 {
         let id = self.open_id();
         encode(&mut self.bytes, id, event, data);
@@ -130,8 +130,8 @@ impl Log {
         self.events.len() as u64
     }
 
-    /// The next whole events for this reader, which then stands after them: as many as lie side by side
-    /// within `bytes_max`, but at least one if there is any. Empty at the end of the log.
+    /// The next whole events for this reader, which then stands after them: as many as lie side by
+    /// side within `bytes_max`, but at least one if there is any. Empty at the end of the log.
     pub fn read(&self, cursor: &mut Cursor, bytes_max: usize) -> &[u8] {
         cursor.next = cursor.next.min(self.next_id());
         let Some(mut run) = self.range(cursor) else {

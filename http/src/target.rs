@@ -71,7 +71,8 @@ impl Target {
             .map(|segment| decoded(segment, Plus::Literal))
     }
 
-    /// The first value of `name` in the query, decoded as forms are (`+` is a space). A name without
+    /// The first value of `name` in the query, decoded as forms are (`+` is a space). A name
+    /// without
     /// `=` has the empty value.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
@@ -134,8 +135,8 @@ fn decoded(text: &str, plus: Plus) -> Cow<'_, str> {
     decode(text, plus).expect("escapes were checked when the target was read")
 }
 
-/// Replaces `%41` by `A`. `None` when a `%` lacks its two hexadecimal digits, or when the bytes that
-/// the escapes stand for are not UTF-8.
+/// Replaces `%41` by `A`. `None` when a `%` lacks its two hexadecimal digits, or when the bytes
+/// that the escapes stand for are not UTF-8.
 ///
 /// A part cut out at an ASCII separator decodes if the whole does, for such a byte never stands
 /// within a UTF-8 sequence.

@@ -37,7 +37,10 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 proptest! {
     #[test]
-    fn an_event_written_is_the_event_read(happenings in vec("[^\r]{0,30}", 0..10), piece_len in 1_usize..40) {
+    fn an_event_written_is_the_event_read(
+        happenings in vec("[^\r]{0,30}", 0..10),
+        piece_len in 1_usize..40,
+    ) {
         let mut stream = Vec::new();
         for (id, data) in (0..).zip(&happenings) {
             sse::encode(&mut stream, id, "e", data.as_bytes());

@@ -1,7 +1,8 @@
 //! What must hold for any bytes whatever: no panic, and one meaning however they are split.
 //!
-//! Random bytes seldom get past the first line, so most inputs here are soup: pieces of real messages,
-//! of attacks on them and of noise, stuck together. A failure prints the smallest such input.
+//! Random bytes seldom get past the first line, so most inputs here are soup: pieces of real
+//! messages, of attacks on them and of noise, stuck together. A failure prints the smallest such
+//! input.
 
 use orchestratord_http::server::{Connection, Event, Response};
 use orchestratord_http::sse::Decoder;
@@ -204,19 +205,28 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_bytes_mean_the_same_to_a_server_however_they_are_split(bytes in soup(), lens in piece_lens()) {
+    fn any_bytes_mean_the_same_to_a_server_however_they_are_split(
+        bytes in soup(),
+        lens in piece_lens(),
+    ) {
         prop_assert_eq!(serve(&bytes, &lens), serve(&bytes, &[usize::MAX]));
     }
 
     #[test]
-    fn any_bytes_mean_the_same_to_a_client_however_they_are_split(bytes in soup(), lens in piece_lens()) {
+    fn any_bytes_mean_the_same_to_a_client_however_they_are_split(
+        bytes in soup(),
+        lens in piece_lens(),
+    ) {
         for method in [Method::Get, Method::Head] {
             prop_assert_eq!(ask(method, &bytes, &lens), ask(method, &bytes, &[usize::MAX]));
         }
     }
 
     #[test]
-    fn any_bytes_mean_the_same_to_an_event_reader_however_they_are_split(bytes in soup(), lens in piece_lens()) {
+    fn any_bytes_mean_the_same_to_an_event_reader_however_they_are_split(
+        bytes in soup(),
+        lens in piece_lens(),
+    ) {
         prop_assert_eq!(decode(&bytes, &lens), decode(&bytes, &[usize::MAX]));
     }
 

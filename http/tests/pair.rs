@@ -331,6 +331,14 @@ const OK: server::Response<'static> = server::Response {
 };
 
 #[test]
+fn a_connection_may_move_to_another_thread() {
+    fn check<T: Send + 'static>() {}
+    check::<server::Connection>();
+    check::<client::Connection>();
+    check::<orchestratord_http::sse_log::Log>();
+}
+
+#[test]
 fn a_client_that_waits_is_told_to_go_on_once() {
     let waiting = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     let mut server = asked(waiting);

@@ -5,8 +5,8 @@
 //! at once and byte by byte, for a trick that works on slow lines only is still a trick.
 //!
 //! Sources: RFC 9112 §11.2; "HTTP Request Smuggling" (Linhart et al., 2005); "HTTP Desync Attacks"
-//! (Kettle, 2019); "Browser-Powered Desync Attacks" (Kettle, 2022); "Funky chunks" (Jeppe Bonde Weikop,
-//! 2025).
+//! (Kettle, 2019); "Browser-Powered Desync Attacks" (Kettle, 2022); "Funky chunks" (Jeppe Bonde
+//! Weikop, 2025).
 
 use orchestratord_http::server::{Connection, Event, Response};
 use orchestratord_http::{Limits, Refusal};
