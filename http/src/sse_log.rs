@@ -130,6 +130,12 @@ impl Log {
         self.events.len() as u64
     }
 
+    /// Whether there is an event that this reader has not read.
+    #[must_use]
+    pub const fn has_news(&self, cursor: &Cursor) -> bool {
+        cursor.next < self.next_id()
+    }
+
     /// The next whole events for this reader, which then stands after them: as many as lie side by
     /// side within `bytes_max`, but at least one if there is any. Empty at the end of the log.
     pub fn read(&self, cursor: &mut Cursor, bytes_max: usize) -> &[u8] {
@@ -233,8 +239,9 @@ mod tests {
         log.append("token", b"0");
         let mut cursor = Cursor::after(u64::MAX, Audience::Plain);
         assert_eq!(read(&log, &mut cursor, 100), "");
-        assert!(!log.is_drained(&cursor));
+        assert!(!log.is_drained(&cursor) && !log.has_news(&cursor));
         log.append("token", b"x");
+        assert!(log.has_news(&cursor));
         log.close("end", b"y");
         assert_eq!(read(&log, &mut cursor, 100), [TOKEN, END].concat());
         assert!(log.is_drained(&cursor));

@@ -1,0 +1,108 @@
+//! Whether a task may wait, and when to come back if it may not.
+
+use crate::estimate::{Estimate, Load};
+use crate::queue::Ticket;
+use crate::shared::Full;
+use crate::urgency::Urgency;
+use core::time::Duration;
+
+/// What a full queue does with a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The newcomer is refused.
+    Reject,
+    /// The oldest task of the newcomer's class or lower
+    /// [makes room](crate::Dispatcher::drop_oldest); the newcomer is refused when there is none.
+    DropLru,
+}
+
+impl Policy {
+    /// The word of the contract: `reject` or `drop-lru`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::DropLru => "drop-lru",
+        }
+    }
+}
+
+/// What a task says of itself when it asks to be admitted.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// Class and due time.
+    pub urgency: Urgency,
+    /// How many tokens it will probably generate; counts against the queue's token bound. 0 when
+    /// nobody knows.
+    pub expected_tokens: u32,
+}
+
+/// A task has been admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Finds the task again, to cancel it.
+    pub ticket: Ticket,
+    /// How many waiting tasks go before it, across the pool, counted from 0: those of the
+    /// interactive class, and for a batch task those of its own as well.
+    pub position: u32,
+}
+
+/// A task has not been admitted, and goes back to whoever brought it.
+#[derive(Debug)]
+pub struct Refused<T> {
+    /// What there is no room for.
+    pub full: Full,
+    /// The task as it came.
+    pub task: T,
+}
+
+/// The shortest time after which anybody is asked to come back: a round trip or so. Below it,
+/// coming back costs more than waiting.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_millis(50);
+
+/// The longest. Beyond a minute the estimate says more about the past than about the queue.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// When a refused task should come back: when half of those who wait will have started.
+///
+/// Not when the first place is free: all who were refused meanwhile would come for that one place,
+/// and nearly all be refused again.
+#[must_use]
+pub fn retry_after(estimate: &Estimate, load: Load) -> Duration {
+    let half = Load {
+        tasks_ahead: load.tasks_ahead / 2,
+        ..load
+    };
+    estimate
+        .predicted_start(half)
+        .clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(tasks_ahead: u32) -> Duration {
+        let mut estimate = Estimate::new();
+        for _ in 0..1000 {
+            estimate.observe_service(Duration::from_secs(2));
+        }
+        let load = Load {
+            tasks_ahead,
+            slots_total: 4,
+            slots_free: 0,
+        };
+        retry_after(&estimate, load)
+    }
+
+    #[test]
+    fn a_longer_queue_asks_for_a_longer_wait() {
+        assert!(after(16) > after(8));
+    }
+
+    #[test]
+    fn the_wait_has_a_floor_and_a_ceiling() {
+        assert!(after(0) >= RETRY_AFTER_MIN);
+        assert_eq!(after(u32::MAX), RETRY_AFTER_MAX);
+    }
+}

@@ -1,0 +1,147 @@
+//! How many tasks may wait for one pool, over all its shards.
+//!
+//! The bound is the pool's, not a shard's: whichever shard a client happened to reach, it can use
+//! all the room there is and no more. Both classes are counted in one word, so that "is there
+//! room", "take it" and "how many are ahead" are one step and can't contradict each other.
+//!
+//! The bound in expected tokens is a second word and hence a second step. A newcomer refused for
+//! its tokens has held room for one task for a moment, in which another may have been refused that
+//! would have fitted. It errs towards refusing, never towards exceeding a bound.
+
+use crate::urgency::Class;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+use crossbeam_utils::CachePadded;
+
+/// Why there is no room for a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// As many tasks wait as may wait.
+    Tasks,
+    /// The tasks that wait expect as many tokens as may be expected.
+    Tokens,
+}
+
+pub(super) struct Quota {
+    tasks_queued_max: u32,
+    tokens_queued_max: Option<u64>,
+    /// [`Waiting`], packed. Written at admission by the task's shard, at dispatch by whichever
+    /// shard takes it. It only counts: no other memory is read on its word, so `AcqRel` is more
+    /// than enough and costs nothing on the machines we know.
+    waiting: CachePadded<AtomicU64>,
+    /// The sum of the expected tokens of those who wait; kept whether bounded or not, in the same
+    /// way. It can't overflow: 2³² tasks of 2³² tokens just fit.
+    tokens: CachePadded<AtomicU64>,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    interactive: u32,
+    batch: u32,
+}
+
+impl Waiting {
+    const fn pack(self) -> u64 {
+        (self.interactive as u64) << 32 | self.batch as u64
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each half of the word is 32 bits wide"
+    )]
+    const fn unpack(word: u64) -> Self {
+        Self {
+            interactive: (word >> 32) as u32,
+            batch: word as u32,
+        }
+    }
+
+    const fn of(&mut self, class: Class) -> &mut u32 {
+        match class {
+            Class::Interactive => &mut self.interactive,
+            Class::Batch => &mut self.batch,
+        }
+    }
+
+    /// How many go before a newcomer of this class.
+    const fn ahead_of(self, class: Class) -> u32 {
+        match class {
+            Class::Interactive => self.interactive,
+            Class::Batch => self.interactive + self.batch,
+        }
+    }
+
+    /// With one more of this class, or `None` if that would exceed `max` in all.
+    fn admit(mut self, class: Class, max: u32) -> Option<Self> {
+        let room = self.interactive + self.batch < max;
+        *self.of(class) += u32::from(room);
+        room.then_some(self)
+    }
+
+    fn release(mut self, class: Class) -> Option<Self> {
+        *self.of(class) = self.of(class).checked_sub(1)?;
+        Some(self)
+    }
+}
+
+impl Quota {
+    pub(super) fn new(tasks_queued_max: u32, tokens_queued_max: Option<u64>) -> Self {
+        Self {
+            tasks_queued_max,
+            tokens_queued_max,
+            waiting: CachePadded::new(AtomicU64::new(0)),
+            tokens: CachePadded::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// Takes room for one task and answers its position: how many waiting tasks go before it by
+    /// class, counted from 0. Deadlines may still change the order inside a class.
+    pub(super) fn try_admit(&self, class: Class, expected_tokens: u32) -> Result<u32, Full> {
+        let admit = |waiting: Waiting| waiting.admit(class, self.tasks_queued_max);
+        let before = self.update(admit).ok_or(Full::Tasks)?;
+        if self.try_admit_tokens(expected_tokens.into()) {
+            return Ok(before.ahead_of(class));
+        }
+        self.release_task(class);
+        Err(Full::Tokens)
+    }
+
+    /// Gives the room of one task back.
+    pub(super) fn release(&self, class: Class, expected_tokens: u32) {
+        self.tokens.fetch_sub(expected_tokens.into(), AcqRel);
+        self.release_task(class);
+    }
+
+    pub(super) fn queued(&self, class: Class) -> u32 {
+        *Waiting::unpack(self.waiting.load(Acquire)).of(class)
+    }
+
+    pub(super) fn tokens_queued(&self) -> u64 {
+        self.tokens.load(Acquire)
+    }
+
+    /// A task that expects more than the whole bound comes in when nobody else waits. Otherwise it
+    /// would be told to come back later, for ever.
+    fn try_admit_tokens(&self, expected: u64) -> bool {
+        let max = self.tokens_queued_max.unwrap_or(u64::MAX);
+        let admit = |queued: u64| {
+            let sum = queued.saturating_add(expected);
+            (sum <= max || queued == 0).then_some(sum)
+        };
+        self.tokens.fetch_update(AcqRel, Relaxed, admit).is_ok()
+    }
+
+    fn release_task(&self, class: Class) {
+        let before = self.update(|waiting| waiting.release(class));
+        debug_assert!(before.is_some(), "who leaves the queue was admitted to it");
+    }
+
+    /// Changes the counts in one step and answers what they were; `None` if `change` declines.
+    fn update(&self, change: impl Fn(Waiting) -> Option<Waiting>) -> Option<Waiting> {
+        let change = |word| change(Waiting::unpack(word)).map(Waiting::pack);
+        let before = self.waiting.fetch_update(AcqRel, Relaxed, change);
+        before.ok().map(Waiting::unpack)
+    }
+}
