@@ -1,1 +1,130 @@
-//! Stub.
+//! What engines speak, and the engines that run in our process.
+//!
+//! Every engine, whatever its protocol, is translated to the same few words: a [`Generation`] goes
+//! in, [`Event`]s come out. This crate knows how text is generated; it knows no pools, tasks,
+//! queues or other engines.
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | generation | what is asked: a prompt, a bound, how to choose tokens, when to stop |
+//! | sequence | one generation while it runs, named by a [`SequenceKey`] |
+//! | slot | room for one sequence |
+//! | step | one turn of an engine: every running sequence gets on by about one token |
+//!
+//! # Driving an engine
+//!
+//! A [`LocalEngine`] is a state machine without a thread. Its owner admits and cancels sequences
+//! between steps, and calls [`step`](LocalEngine::step) when the last one says so:
+//!
+//! ```
+//! use orchestratord_gpu::{Event, Generation, LocalEngine, Sampling, SequenceKey, Step, mock};
+//! use std::time::Duration;
+//!
+//! let mut engine = mock::Engine::new(mock::Options::default());
+//! let generation = Generation {
+//!     prompt: "Once upon a time".to_owned(),
+//!     max_tokens: 3,
+//!     sampling: Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 7 },
+//!     stop: Vec::new(),
+//! };
+//! engine.admit(Duration::ZERO, SequenceKey(1), generation).unwrap();
+//!
+//! let (mut now, mut text) = (Duration::ZERO, String::new());
+//! loop {
+//!     let step = engine.step(now, &mut |_, event| {
+//!         if let Event::Token { text: token } = event {
+//!             text.push_str(&token);
+//!         }
+//!     });
+//!     match step {
+//!         Step::Again => {}
+//!         Step::At(when) => now = when,
+//!         Step::Idle => break,
+//!     }
+//! }
+//! assert_eq!(text.split_whitespace().count(), 3);
+//! ```
+//!
+//! # Not here
+//!
+//! No clock, no socket, no file, no entropy: time, bytes and seeds are arguments. The arithmetic of
+//! the embedded model may use the threads of the library that does it (see [`embedded`]).
+
+pub mod embedded;
+pub mod event;
+pub mod mock;
+
+pub use event::{Event, Fault, Finish, Usage};
+
+use core::time::Duration;
+
+/// What is asked of an engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generation {
+    /// The text to continue.
+    pub prompt: String,
+    /// How many tokens to generate at most; at least 1.
+    pub max_tokens: u32,
+    /// How to choose among likely tokens.
+    pub sampling: Sampling,
+    /// Texts that end the generation where they would begin; none of them is empty.
+    pub stop: Vec<String>,
+}
+
+/// How the next token is chosen. First the temperature is applied, then `top_k`, then `top_p`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// 0 always takes the likeliest token; 1 takes tokens as often as the model thinks them likely.
+    pub temperature: f32,
+    /// Only the likeliest tokens that together have this probability, above 0 and at most 1.
+    pub top_p: f32,
+    /// Only so many of the likeliest tokens; 0 is no bound.
+    pub top_k: u32,
+    /// The same seed and generation give the same text on the same engine and machine.
+    pub seed: u64,
+}
+
+/// Names a running sequence; chosen by whoever admits it, unique while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceKey(pub u64);
+
+/// When an engine wants its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// At once: it is in the middle of work.
+    Again,
+    /// Not before this time, counted as `now` is.
+    At(Duration),
+    /// When something was admitted.
+    Idle,
+}
+
+/// An engine in our process. `now` counts from any one moment that stays the same.
+pub trait LocalEngine: Send {
+    /// How many sequences run at a time.
+    fn slots(&self) -> u32;
+
+    /// Tries the engine out, as cheaply as can be told from a real generation.
+    ///
+    /// # Errors
+    /// Why it can't generate.
+    fn probe(&mut self) -> Result<(), Fault>;
+
+    /// Starts a sequence. Its events begin with the next step.
+    ///
+    /// # Errors
+    /// Why this one can't be generated. Nothing has started then.
+    fn admit(
+        &mut self,
+        now: Duration,
+        key: SequenceKey,
+        generation: Generation,
+    ) -> Result<(), Fault>;
+
+    /// Ends a sequence without another event and frees its slot. An unknown one has ended already.
+    fn cancel(&mut self, key: SequenceKey);
+
+    /// One turn. `emit` is told what happened, of each sequence in order: [`Event::Started`] once,
+    /// tokens, then [`Event::End`] or [`Event::Fault`], after which the sequence is gone.
+    fn step(&mut self, now: Duration, emit: &mut dyn FnMut(SequenceKey, Event)) -> Step;
+}

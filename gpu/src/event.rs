@@ -1,0 +1,89 @@
+//! The words that all engines are translated to.
+
+use compact_str::CompactString;
+use core::fmt;
+
+/// What an engine says about a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The prompt was taken in.
+    Started {
+        /// How many tokens it has.
+        prompt_tokens: u32,
+    },
+    /// More text. One token as a rule; none of it is ever taken back.
+    Token {
+        /// Whole characters; never empty.
+        text: CompactString,
+    },
+    /// The text is complete.
+    End {
+        /// Why.
+        finish: Finish,
+        /// How much work it was.
+        usage: Usage,
+    },
+    /// The text will never be complete.
+    Fault(Fault),
+}
+
+/// Why a text is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended it, or a stop text would have come next.
+    Stop,
+    /// It is as long as was asked, or as the engine can hold.
+    Length,
+}
+
+impl Finish {
+    /// The word of the OpenAI API: `stop` or `length`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// How much work a text was, in tokens of its model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In the prompt.
+    pub prompt_tokens: u32,
+    /// Generated, but for the one that only says that the text ends.
+    pub completion_tokens: u32,
+}
+
+/// Why a text was not generated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller's: the prompt leaves no room for an answer.
+    ContextExceeded {
+        /// Tokens of the prompt, at least.
+        prompt_tokens: u32,
+        /// Tokens that prompt and answer may have together.
+        context_tokens: u32,
+    },
+    /// The engine's: it must be built anew. One sentence.
+    Broken(CompactString),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ContextExceeded {
+                prompt_tokens,
+                context_tokens,
+            } => write!(
+                f,
+                "the prompt has {prompt_tokens} tokens or more, and with its answer it may have \
+                 {context_tokens}: shorten it"
+            ),
+            Self::Broken(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
