@@ -1,2 +1,89 @@
-//! The daemon.
-fn main() {}
+//! The daemon's command: parse, check, start, exit code.
+//!
+//! Exit codes: 0 stopped as asked, 1 a thread died, 2 it could not start.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use orchestratord::{
+    cli::{Cli, Command, KeysCommand, ServeArguments},
+    control::StopRequests,
+    daemon::Daemon,
+    identity::NewKey,
+    logs, preflight,
+    settings::{self, Settings, StartError},
+};
+use orchestratord_gpu::embedded;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Check(arguments)) => check(arguments),
+        Some(Command::Keys(KeysCommand::New { name, scopes })) => {
+            let key = NewKey::make(&name, &scopes);
+            println!("{}\n\n{}", key.secret, key.stanza);
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("orchestratord can't start: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn serve(arguments: ServeArguments) -> Result<ExitCode, StartError> {
+    limit_compute_threads(&arguments);
+    let settings = Settings::check(arguments)?;
+    let machine = preflight::check(&settings)?;
+    let stops = StopRequests::listen().map_err(|error| {
+        StartError::new(
+            format!("signals can't be heard: {error}"),
+            "raise the limit of threads",
+        )
+    })?;
+    let _logs = logs::start(settings.log_format, settings.log);
+    let daemon = Daemon::start(settings, machine)?;
+    Ok(if daemon.run(&stops) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+/// The library that computes the embedded model takes this number from the environment only.
+#[expect(
+    unsafe_code,
+    reason = "writing to the environment is unsafe once there are threads"
+)]
+fn limit_compute_threads(arguments: &ServeArguments) {
+    let threads = settings::compute_threads(arguments).to_string();
+    // SAFETY: this is the first thing that happens after the command line was read; no other
+    // thread has been started that could read the environment at the same time.
+    unsafe { std::env::set_var(embedded::THREADS_VARIABLE, threads) };
+}
+
+fn check(arguments: ServeArguments) -> Result<ExitCode, StartError> {
+    let settings = Settings::check(arguments)?;
+    let machine = preflight::check(&settings)?;
+    println!("orchestratord would listen on http://{}", machine.addr);
+    println!(
+        "  {} shards on processors {:?}",
+        settings.shards, machine.cpus
+    );
+    println!(
+        "  model `{}` on the {} engine, {} slots",
+        settings.engine.model(),
+        settings.engine.name(),
+        settings.slots
+    );
+    println!(
+        "  at most {} connections at a time",
+        machine.connections_max
+    );
+    println!("  data in {}", settings.data_dir.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,198 @@
+//! What a caller is told when something can't be done: one enum of codes, each with its status.
+//!
+//! The codes are the contract's; the same code serves in a response body and in an `error` event.
+//! A message is one sentence for the caller; it never names a path, an address or a backtrace.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The contract's error codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Code {
+    /// The request is not what the route takes.
+    InvalidParams,
+    /// The deadline has passed or can't be met.
+    DeadlineUnmet,
+    /// A key is needed and none was shown.
+    MissingKey,
+    /// The key is not a configured one.
+    InvalidKey,
+    /// The key's scopes don't cover the route.
+    Forbidden,
+    /// No such route or thing.
+    NotFound,
+    /// No such task, or not the caller's.
+    TaskNotFound,
+    /// The model reference resolves to no pool.
+    ModelNotFound,
+    /// No such pool.
+    PoolNotFound,
+    /// The route exists, the method doesn't.
+    MethodNotAllowed,
+    /// The id is taken by something else.
+    Conflict,
+    /// The body is not JSON by its own declaration.
+    UnsupportedMediaType,
+    /// The body's length was not declared.
+    LengthRequired,
+    /// The request itself is malformed or too large; the status is the framing's.
+    MalformedRequest(u16),
+    /// The queue is full.
+    AdmissionReject,
+    /// The queue is full and nothing in it may be dropped for this task; or this task was dropped
+    /// for another.
+    QueueFullDropLru,
+    /// A bug of ours or a broken machine.
+    Internal,
+    /// The engine broke before or while it generated.
+    WorkerReset,
+    /// The model's pool has no live replica.
+    PoolUnavailable,
+    /// The pool, or the daemon, takes no new work.
+    PoolDraining,
+    /// The pool exists and is not ready yet.
+    PoolUnready,
+    /// The replica's order queue is full.
+    ReplicaExhausted,
+    /// The engine stopped talking.
+    DecodeTimeout,
+    /// The caller ended the task.
+    Canceled,
+}
+
+impl Code {
+    /// The HTTP status of a response with this code.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::InvalidParams | Self::DeadlineUnmet => 400,
+            Self::MissingKey => 401,
+            Self::InvalidKey | Self::Forbidden => 403,
+            Self::NotFound | Self::TaskNotFound | Self::ModelNotFound | Self::PoolNotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Conflict => 409,
+            Self::LengthRequired => 411,
+            Self::UnsupportedMediaType => 415,
+            Self::MalformedRequest(status) => status,
+            Self::AdmissionReject | Self::QueueFullDropLru => 429,
+            // A canceled task is told by an event; no response carries it.
+            Self::Internal | Self::Canceled => 500,
+            Self::WorkerReset => 502,
+            Self::PoolUnavailable
+            | Self::PoolDraining
+            | Self::PoolUnready
+            | Self::ReplicaExhausted => 503,
+            Self::DecodeTimeout => 504,
+        }
+    }
+
+    /// Whether the same request may succeed later, unchanged.
+    pub fn is_retriable(self) -> bool {
+        matches!(self.status(), 408 | 429 | 502 | 503 | 504)
+    }
+
+    /// The contract's spelling. Framing errors have no name of their own there: they are invalid
+    /// parameters of a lower floor.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidParams
+            | Self::MalformedRequest(_)
+            | Self::UnsupportedMediaType
+            | Self::LengthRequired => "INVALID_PARAMS",
+            Self::DeadlineUnmet => "DEADLINE_UNMET",
+            Self::MissingKey => "MISSING_KEY",
+            Self::InvalidKey => "INVALID_KEY",
+            Self::Forbidden => "FORBIDDEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::TaskNotFound => "TASK_NOT_FOUND",
+            Self::ModelNotFound => "MODEL_NOT_FOUND",
+            Self::PoolNotFound => "POOL_NOT_FOUND",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::Conflict => "CONFLICT",
+            Self::AdmissionReject => "ADMISSION_REJECT",
+            Self::QueueFullDropLru => "QUEUE_FULL_DROP_LRU",
+            Self::Internal => "INTERNAL",
+            Self::WorkerReset => "WORKER_RESET",
+            Self::PoolUnavailable => "POOL_UNAVAILABLE",
+            Self::PoolDraining => "POOL_DRAINING",
+            Self::PoolUnready => "POOL_UNREADY",
+            Self::ReplicaExhausted => "REPLICA_EXHAUSTED",
+            Self::DecodeTimeout => "DECODE_TIMEOUT",
+            Self::Canceled => "CANCELED",
+        }
+    }
+}
+
+/// One refusal: its code, its sentence, and when to come back if that is known.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    /// What kind.
+    pub code: Code,
+    /// One sentence for the caller.
+    pub message: String,
+    /// How long to wait before asking again.
+    pub retry_after: Option<Duration>,
+    /// The admission policy that refused.
+    pub policy_label: Option<&'static str>,
+    /// The engine concerned.
+    pub engine: Option<&'static str>,
+    /// The methods that the route has, for 405.
+    pub allow: Option<&'static str>,
+}
+
+impl ApiError {
+    /// An error with nothing but a code and a sentence.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            retry_after: None,
+            policy_label: None,
+            engine: None,
+            allow: None,
+        }
+    }
+
+    /// 400 with a sentence that names the field.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidParams, message)
+    }
+
+    /// The sentence for a task that doesn't exist for this caller.
+    pub fn task_not_found() -> Self {
+        Self::new(Code::TaskNotFound, "there is no such task")
+    }
+
+    /// The same, with the wait that `Retry-After` tells.
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The body of the response.
+    pub fn body(&self, correlation_id: &str) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            code: &'a str,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            engine: Option<&'a str>,
+            retriable: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            retry_after_ms: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            policy_label: Option<&'a str>,
+            correlation_id: &'a str,
+        }
+        super::json(&Body {
+            code: self.code.name(),
+            message: &self.message,
+            engine: self.engine,
+            retriable: self.code.is_retriable(),
+            retry_after_ms: self.retry_after.map(super::whole_ms),
+            policy_label: self.policy_label,
+            correlation_id,
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! Pools as callers see them.
+
+use serde::Serialize;
+
+/// One replica of a pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplicaView {
+    /// Its id within the pool.
+    pub replica_id: String,
+    /// `starting` `ready` `unready` `draining` `gone`.
+    pub state: &'static str,
+    /// Tasks it can decode at a time.
+    pub slots_total: u32,
+    /// Of these, free.
+    pub slots_free: u32,
+}
+
+/// What a pool is doing now.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PoolMetrics {
+    /// Tasks waiting.
+    pub queue_depth: u32,
+    /// Slots of all replicas.
+    pub slots_total: u32,
+    /// Of these, free.
+    pub slots_free: u32,
+    /// Tokens generated in the last whole second.
+    pub tokens_per_s: u64,
+    /// Tasks started so far.
+    pub tasks_started: u64,
+    /// Tokens generated so far.
+    pub tokens_out: u64,
+}
+
+/// The body of `GET /v2/pools/{id}/health`.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolHealth {
+    /// Its engine's thread is alive.
+    pub live: bool,
+    /// It can start a task now or when a slot is free.
+    pub ready: bool,
+    /// It takes no new work.
+    pub draining: bool,
+    /// What last went wrong, in one sentence.
+    pub last_error: Option<String>,
+    /// See [`PoolMetrics`].
+    pub metrics: PoolMetrics,
+    /// See [`ReplicaView`].
+    pub replicas: Vec<ReplicaView>,
+}
+
+/// One line of `GET /v2/pools`.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolView {
+    /// Its id.
+    pub pool_id: String,
+    /// The model that it serves.
+    pub model_ref: String,
+    /// The engine that runs it.
+    pub engine: &'static str,
+    /// The engine's version.
+    pub engine_version: &'static str,
+    /// Tokens of context a task may have.
+    pub ctx_max: u32,
+    /// See [`PoolHealth`].
+    #[serde(flatten)]
+    pub health: PoolHealth,
+}
+
+/// The body of `GET /v2/pools`.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolList {
+    /// In the order of configuration.
+    pub pools: Vec<PoolView>,
+}

@@ -1,0 +1,381 @@
+//! A task as callers write it and as they read it.
+//!
+//! A request is parsed and checked here, whole: what comes out ([`Submission`]) obeys every bound
+//! that does not depend on a pool. Unknown fields are refused by name, so that a misspelt
+//! `dead_line_ms` is an error and not a silently missing deadline.
+
+use std::time::Duration;
+
+use orchestratord_gpu::Sampling;
+use orchestratord_sched::Class;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::error::{ApiError, Code};
+
+/// Tokens generated when the caller sets no bound: a few paragraphs.
+pub const MAX_TOKENS_DEFAULT: u32 = 256;
+/// Stop strings a request may bring; each is compared at every token.
+pub const STOPS_MAX: usize = 16;
+/// Bytes of one stop string.
+pub const STOP_BYTES_MAX: usize = 256;
+
+/// What happens when the last reader of a stream goes away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// The task is a durable job and goes on.
+    #[default]
+    Continue,
+    /// Nobody listens, nobody generates.
+    Cancel,
+}
+
+/// The class of a task, as callers write it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Somebody is waiting.
+    #[default]
+    Interactive,
+    /// Nobody is.
+    Batch,
+}
+
+impl From<Priority> for Class {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Interactive => Self::Interactive,
+            Priority::Batch => Self::Batch,
+        }
+    }
+}
+
+/// The kinds of work that this version serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Workload {
+    /// A prompt continued.
+    #[default]
+    Completion,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum Stop {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// The body of `POST /v2/tasks`, word for word. Two bodies are the same request exactly when
+/// these are equal.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskRequest {
+    task_id: Option<Uuid>,
+    #[serde(default)]
+    workload: Workload,
+    model_ref: String,
+    engine: Option<String>,
+    ctx: Option<u32>,
+    #[serde(default)]
+    priority: Priority,
+    prompt: String,
+    max_tokens: Option<u32>,
+    expected_tokens: Option<u32>,
+    deadline_ms: Option<i64>,
+    seed: Option<u64>,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    top_k: Option<u32>,
+    stop: Option<Stop>,
+    #[serde(default)]
+    on_disconnect: OnDisconnect,
+}
+
+/// A checked request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// The id that the caller chose.
+    pub task_id: Option<Uuid>,
+    /// Which model; resolved to a pool later.
+    pub model_ref: String,
+    /// Only pools of this engine.
+    pub engine: Option<String>,
+    /// Tokens of context needed.
+    pub ctx_tokens: u32,
+    /// Its class.
+    pub priority: Priority,
+    /// The text to continue.
+    pub prompt: String,
+    /// At least 1.
+    pub max_tokens: u32,
+    /// The caller's own estimate, never above `max_tokens`.
+    pub expected_tokens: u32,
+    /// From admission until the last token is wanted.
+    pub deadline: Option<Duration>,
+    /// `None`: the daemon draws one.
+    pub seed: Option<u64>,
+    /// How tokens are chosen; its seed is filled in at admission.
+    pub sampling: Sampling,
+    /// Texts that end the generation.
+    pub stop: Vec<String>,
+    /// See [`OnDisconnect`].
+    pub on_disconnect: OnDisconnect,
+}
+
+impl Submission {
+    /// Parses and checks a body.
+    ///
+    /// # Errors
+    ///
+    /// 400 with a sentence that names the field.
+    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let request: TaskRequest = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| ApiError::invalid(name_the_field(&error)))?;
+        json.end()
+            .map_err(|_| ApiError::invalid("the body goes on after its JSON object"))?;
+        request.check()
+    }
+}
+
+/// Serde names an unknown or missing field itself; for a value of the wrong type the path does.
+fn name_the_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let path = error.path().to_string();
+    match path.as_str() {
+        "." | "?" => format!("the body is not a task: {}", error.inner()),
+        field => format!("`{field}`: {}", error.inner()),
+    }
+}
+
+impl TaskRequest {
+    fn check(self) -> Result<Submission, ApiError> {
+        let max_tokens = at_least_one("max_tokens", self.max_tokens)?.unwrap_or(MAX_TOKENS_DEFAULT);
+        let expected = at_least_one("expected_tokens", self.expected_tokens)?;
+        let sampling = sampling(&self)?;
+        let deadline = deadline(self.deadline_ms)?;
+        Ok(Submission {
+            task_id: self.task_id,
+            model_ref: self.model_ref,
+            engine: self.engine,
+            ctx_tokens: self.ctx.unwrap_or(0),
+            priority: self.priority,
+            prompt: self.prompt,
+            max_tokens,
+            expected_tokens: expected.unwrap_or(max_tokens).min(max_tokens),
+            deadline,
+            seed: self.seed,
+            sampling,
+            stop: stops(self.stop)?,
+            on_disconnect: self.on_disconnect,
+        })
+    }
+}
+
+fn at_least_one(field: &str, value: Option<u32>) -> Result<Option<u32>, ApiError> {
+    match value {
+        Some(0) => Err(ApiError::invalid(format!("`{field}` must be at least 1"))),
+        value => Ok(value),
+    }
+}
+
+fn deadline(deadline_ms: Option<i64>) -> Result<Option<Duration>, ApiError> {
+    let Some(ms) = deadline_ms else {
+        return Ok(None);
+    };
+    match u64::try_from(ms) {
+        Ok(ms) if ms > 0 => Ok(Some(Duration::from_millis(ms))),
+        _ => Err(ApiError::new(
+            Code::DeadlineUnmet,
+            "`deadline_ms` has already passed: it counts from now and must be positive",
+        )),
+    }
+}
+
+fn sampling(request: &TaskRequest) -> Result<Sampling, ApiError> {
+    let temperature = request.temperature.unwrap_or(1.0);
+    if !(0.0..=2.0).contains(&temperature) {
+        return Err(ApiError::invalid("`temperature` must lie between 0 and 2"));
+    }
+    let top_p = request.top_p.unwrap_or(1.0);
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return Err(ApiError::invalid("`top_p` must be above 0 and at most 1"));
+    }
+    Ok(Sampling {
+        temperature,
+        top_p,
+        top_k: request.top_k.unwrap_or(0),
+        seed: request.seed.unwrap_or(0),
+    })
+}
+
+fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
+    let stops = match stop {
+        None => Vec::new(),
+        Some(Stop::One(stop)) => vec![stop],
+        Some(Stop::Many(stops)) => stops,
+    };
+    if stops.len() > STOPS_MAX {
+        return Err(ApiError::invalid(format!(
+            "`stop` takes at most {STOPS_MAX} strings"
+        )));
+    }
+    if stops
+        .iter()
+        .any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX)
+    {
+        return Err(ApiError::invalid(format!(
+            "each string of `stop` must have 1 to {STOP_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(stops)
+}
+
+/// Where a task's events are read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Streams {
+    /// Path of the event stream.
+    pub sse: String,
+    /// The same with everything in it.
+    pub sse_verbose: String,
+}
+
+/// What must be provisioned before the task can run; empty when its pool is ready.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Preparation {
+    /// One sentence each.
+    pub steps: Vec<String>,
+}
+
+/// The body of a 202.
+#[derive(Clone, Debug, Serialize)]
+pub struct Accepted {
+    /// The task.
+    pub task_id: Uuid,
+    /// Tasks ahead, across the pool.
+    pub queue_position: u32,
+    /// The predicted wait until its first token is computed.
+    pub predicted_start_ms: u64,
+    /// How long a caller with more work should wait before the next request; 0 while there is room.
+    pub backoff_ms: u64,
+    /// Where to read it.
+    pub streams: Streams,
+    /// What must happen first.
+    pub preparation: Preparation,
+}
+
+impl Streams {
+    /// The paths of a task.
+    pub fn of(task_id: Uuid) -> Self {
+        Self {
+            sse: format!("/v2/tasks/{task_id}/events"),
+            sse_verbose: format!("/v2/tasks/{task_id}/events?verbose=true"),
+        }
+    }
+}
+
+/// When things happened to a task, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Timings {
+    /// Admission.
+    pub admitted_ms: u64,
+    /// A slot was free.
+    pub started_ms: Option<u64>,
+    /// The first token came.
+    pub first_token_ms: Option<u64>,
+    /// It ended, however.
+    pub ended_ms: Option<u64>,
+}
+
+/// Where a task runs or ran.
+#[derive(Clone, Debug, Serialize)]
+pub struct Placement {
+    /// The pool.
+    pub pool_id: String,
+    /// The replica; unknown while the task waits.
+    pub replica_id: Option<String>,
+}
+
+/// The body of `GET /v2/tasks/{id}`.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskView {
+    /// The task.
+    pub task_id: Uuid,
+    /// `queued` `running` `completed` `canceled` `failed`.
+    pub state: &'static str,
+    /// Its class.
+    pub priority: Priority,
+    /// Tasks ahead at admission.
+    pub queue_position: u32,
+    /// The wait that was predicted at admission.
+    pub predicted_start_ms: u64,
+    /// See [`Timings`].
+    pub timings: Timings,
+    /// See [`Placement`].
+    pub placement: Placement,
+    /// Tokens of the prompt, once the engine has counted them.
+    pub tokens_in: u32,
+    /// Tokens generated so far.
+    pub tokens_out: u32,
+    /// Why it failed, for a task that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+    /// Where to read it.
+    pub streams: Streams,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(body: &str) -> ApiError {
+        Submission::parse(body.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn the_smallest_task_is_a_model_and_a_prompt() {
+        let task = Submission::parse(br#"{"model_ref":"tales","prompt":"Once"}"#).unwrap();
+        assert_eq!(task.max_tokens, MAX_TOKENS_DEFAULT);
+        assert_eq!(task.priority, Priority::Interactive);
+        assert_eq!(task.on_disconnect, OnDisconnect::Continue);
+    }
+
+    #[test]
+    fn every_refusal_names_its_field() {
+        let check = |extra: &str, field: &str| {
+            let message = refusal(&format!(r#"{{"model_ref":"m","prompt":"p",{extra}}}"#)).message;
+            assert!(message.contains(field), "{message}");
+        };
+        check(r#""dead_line_ms":5"#, "dead_line_ms");
+        check(r#""max_tokens":0"#, "max_tokens");
+        check(r#""max_tokens":"many""#, "max_tokens");
+        check(r#""max_tokens":-1"#, "max_tokens");
+        check(r#""temperature":3"#, "temperature");
+        check(r#""top_p":0"#, "top_p");
+        check(r#""stop":[""]"#, "stop");
+        check(r#""priority":"urgent""#, "priority");
+        check(r#""task_id":"42""#, "task_id");
+        assert!(refusal("{}").message.contains("model_ref"));
+        assert!(refusal(r#"{"model_ref":"m"}"#).message.contains("prompt"));
+        assert!(refusal("{").message.contains("not a task"));
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_is_unmet() {
+        for ms in [0, -5] {
+            let body = format!(r#"{{"model_ref":"m","prompt":"p","deadline_ms":{ms}}}"#);
+            assert_eq!(refusal(&body).code, Code::DeadlineUnmet);
+        }
+    }
+
+    #[test]
+    fn one_stop_string_or_many() {
+        let stops = |json: &str| {
+            let body = format!(r#"{{"model_ref":"m","prompt":"p","stop":{json}}}"#);
+            Submission::parse(body.as_bytes()).unwrap().stop
+        };
+        assert_eq!(stops(r#""\n""#), ["\n"]);
+        assert_eq!(stops(r#"["a","b"]"#), ["a", "b"]);
+    }
+}

@@ -1,0 +1,212 @@
+//! The command line: what can be said, with its help. Checking what was said is `settings`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A scheduler and streaming gateway for language models on your own machine.
+///
+/// Without a command it serves: it admits tasks over HTTP, queues them by class and deadline,
+/// generates with its engine, and streams the tokens as server-sent events.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "orchestratord",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: ServeArguments,
+}
+
+/// Commands beside serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Say what the daemon would do with these settings on this machine, and whether it can start.
+    Check(ServeArguments),
+    /// Make keys for callers.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+}
+
+/// Commands about keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key: prints the secret once, and the stanza for the keys file.
+    New {
+        /// The caller's name, as it appears in logs.
+        name: String,
+        /// What the key may do: data, control, worker, metrics.
+        #[arg(long, value_delimiter = ',', default_value = "data", value_parser = parse_scope)]
+        scopes: Vec<crate::identity::Scope>,
+    },
+}
+
+fn parse_scope(name: &str) -> Result<crate::identity::Scope, String> {
+    crate::identity::Scope::parse(name)
+        .ok_or_else(|| "a scope is one of data, control, worker, metrics".to_owned())
+}
+
+/// Which engine serves the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineName {
+    /// A GGUF model, executed in this process.
+    Embedded,
+    /// A script of tokens with a set pace, for tests and benchmarks.
+    Mock,
+}
+
+/// What a full queue does with a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AdmissionPolicy {
+    /// Refuses it with 429.
+    Reject,
+    /// Drops the oldest waiting task of its class or a lower one for it.
+    DropLru,
+}
+
+impl From<AdmissionPolicy> for orchestratord_sched::Policy {
+    fn from(policy: AdmissionPolicy) -> Self {
+        match policy {
+            AdmissionPolicy::Reject => Self::Reject,
+            AdmissionPolicy::DropLru => Self::DropLru,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Settings of the daemon: each a flag and an environment variable.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArguments {
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, env = "ORCHD_ADDR", default_value = "127.0.0.1:8080")]
+    pub addr: SocketAddr,
+
+    /// Shards: threads that own connections and queues. Default: one a core.
+    #[arg(long, env = "ORCHD_SHARDS")]
+    pub shards: Option<u16>,
+
+    /// The engine of the pool.
+    #[arg(long, env = "ORCHD_ENGINE", value_enum, default_value = "embedded")]
+    pub engine: EngineName,
+
+    /// A GGUF file of a llama architecture to run instead of the shipped model.
+    #[arg(long, env = "ORCHD_MODEL", value_name = "FILE.gguf")]
+    pub model: Option<PathBuf>,
+
+    /// Tasks that decode at a time.
+    #[arg(long, env = "ORCHD_SLOTS", default_value_t = 4)]
+    pub slots: u32,
+
+    /// Tokens of context a slot has. Default: what the model was trained on, at most 4096.
+    #[arg(long, env = "ORCHD_CONTEXT_TOKENS")]
+    pub context_tokens: Option<u32>,
+
+    /// Threads that compute the embedded model. Default: half of the cores, at least one.
+    #[arg(long, env = "ORCHD_COMPUTE_THREADS")]
+    pub compute_threads: Option<u16>,
+
+    /// Tasks that may wait; what happens to one more is --admission-policy's choice.
+    #[arg(long, env = "ORCHD_ADMISSION_CAPACITY", default_value_t = 16)]
+    pub admission_capacity: u32,
+
+    /// What a full queue does with a newcomer.
+    #[arg(
+        long,
+        env = "ORCHD_ADMISSION_POLICY",
+        value_enum,
+        default_value = "reject"
+    )]
+    pub admission_policy: AdmissionPolicy,
+
+    /// The file of callers' keys (see `orchestratord keys new`).
+    #[arg(long, env = "ORCHD_KEYS", value_name = "FILE.toml")]
+    pub keys: Option<PathBuf>,
+
+    /// The directory that this daemon keeps to itself. Default: orchestratord/ in
+    /// $XDG_STATE_HOME, or in ~/.local/state.
+    #[arg(long, env = "ORCHD_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Bytes of a request body; a larger one is refused with 413.
+    #[arg(long, env = "ORCHD_BODY_MAX_BYTES", default_value_t = 1 << 20)]
+    pub body_max_bytes: u64,
+
+    /// How long a request head may take from its first byte; then 408.
+    #[arg(long, env = "ORCHD_HEAD_TIMEOUT_MS", default_value_t = 10_000)]
+    pub head_timeout_ms: u64,
+
+    /// How long a request body may take; then 408.
+    #[arg(long, env = "ORCHD_BODY_TIMEOUT_MS", default_value_t = 30_000)]
+    pub body_timeout_ms: u64,
+
+    /// How long a connection may rest between requests before it is closed.
+    #[arg(long, env = "ORCHD_IDLE_TIMEOUT_MS", default_value_t = 75_000)]
+    pub idle_timeout_ms: u64,
+
+    /// How long a client may take nothing of what it is sent before it is cut off.
+    #[arg(long, env = "ORCHD_WRITE_TIMEOUT_MS", default_value_t = 60_000)]
+    pub write_timeout_ms: u64,
+
+    /// How long an engine may be silent about a running task; then it ends with DECODE_TIMEOUT.
+    #[arg(long, env = "ORCHD_DECODE_TIMEOUT_MS", default_value_t = 60_000)]
+    pub decode_timeout_ms: u64,
+
+    /// How long streams may go on after SIGTERM or SIGINT; then they end with an error event.
+    #[arg(long, env = "ORCHD_SHUTDOWN_GRACE_MS", default_value_t = 30_000)]
+    pub shutdown_grace_ms: u64,
+
+    /// Finished tasks that stay readable on each shard.
+    #[arg(long, env = "ORCHD_FINISHED_TASKS_MAX", default_value_t = 1000)]
+    pub finished_tasks_max: usize,
+
+    /// How log lines on stderr look.
+    #[arg(long, env = "ORCHD_LOG_FORMAT", value_enum, default_value = "auto")]
+    pub log_format: LogFormat,
+
+    /// The least level that is logged: error, warn, info, debug, trace.
+    #[arg(long, env = "ORCHD_LOG", default_value = "info")]
+    pub log: tracing::level_filters::LevelFilter,
+
+    /// The mock engine's time to first token.
+    #[arg(long, env = "ORCHD_MOCK_FIRST_TOKEN_MS", default_value_t = 20)]
+    pub mock_first_token_ms: u64,
+
+    /// The mock engine's tokens a second and task; 0 is as fast as it can.
+    #[arg(long, env = "ORCHD_MOCK_TOKENS_PER_S", default_value_t = 100)]
+    pub mock_tokens_per_s: u32,
+
+    /// How the mock engine breaks: none, refuse, die-after:TOKENS, hang-after:TOKENS.
+    #[arg(long, env = "ORCHD_MOCK_FAULT", default_value = "none", value_parser = parse_fault)]
+    pub mock_fault: orchestratord_gpu::mock::Fault,
+}
+
+fn parse_fault(text: &str) -> Result<orchestratord_gpu::mock::Fault, String> {
+    use orchestratord_gpu::mock::Fault;
+    let tokens = |count: &str| {
+        count
+            .parse()
+            .map_err(|_| "the count after the colon must be a whole number of tokens".to_owned())
+    };
+    match text.split_once(':') {
+        None if text == "none" => Ok(Fault::None),
+        None if text == "refuse" => Ok(Fault::RefusesAdmission),
+        Some(("die-after", count)) => Ok(Fault::DiesAfterTokens(tokens(count)?)),
+        Some(("hang-after", count)) => Ok(Fault::HangsAfterTokens(tokens(count)?)),
+        _ => Err("a fault is none, refuse, die-after:TOKENS or hang-after:TOKENS".to_owned()),
+    }
+}

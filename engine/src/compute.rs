@@ -1,0 +1,294 @@
+//! The threads that run the engines of this process.
+//!
+//! Each replica has one plain thread. It takes orders from a bounded queue, lets the engine step,
+//! and sends what the engine said to the home shards: all events of a step first, then one ring a
+//! shard. When there is nothing to do it sleeps on the order queue.
+//!
+//! A replica is `Starting` until its engine has answered a probe, and goes back to `Unready` when
+//! the engine breaks or panics: every sequence it ran is told, the engine is built anew, and
+//! it is probed again after a wait that doubles up to [`PROBE_WAIT_MAX`].
+
+use std::{
+    collections::HashMap,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError};
+use orchestratord_gpu::{
+    LocalEngine, SequenceKey, Step,
+    event::{Event, Fault},
+};
+use orchestratord_sched::{ReplicaIndex, ReplicaState, ShardId};
+
+use crate::{
+    logs,
+    shard::mailbox::Message,
+    shared::{
+        Shared,
+        snapshot::{Condition, Order},
+        stage::Stage,
+    },
+};
+
+/// Orders that may wait for an engine's thread: it takes them between two steps, so a full queue
+/// means a step that lasts longer than thousands of cancels.
+pub const ORDERS_MAX: usize = 4096;
+/// The first wait before a broken engine is probed again.
+const PROBE_WAIT_MIN: Duration = Duration::from_millis(250);
+/// The longest.
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a sender rests when a shard's mailbox is full: the shard drains it in one turn.
+const FULL_MAILBOX_WAIT: Duration = Duration::from_micros(50);
+
+/// Builds a replica's engine, at start and after it broke.
+pub type BuildEngine = Box<dyn Fn() -> Box<dyn LocalEngine> + Send>;
+
+/// One replica's thread.
+pub struct Worker {
+    /// What every thread can reach.
+    pub shared: Arc<Shared>,
+    /// The pool, by its place in the snapshot.
+    pub pool: usize,
+    /// The replica, by its place in the pool.
+    pub replica: usize,
+    /// Where its state is published.
+    pub condition: Arc<Condition>,
+    /// What shards ask.
+    pub orders: Receiver<Order>,
+    /// How to build its engine.
+    pub build: BuildEngine,
+}
+
+/// Why a life of the engine ended.
+enum Ended {
+    /// The daemon goes down.
+    Stopped,
+    /// The engine broke; one sentence.
+    Broken(String),
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// When the machine gives no more threads.
+    pub fn spawn(self) -> std::io::Result<()> {
+        let name = format!("compute-{}-{}", self.pool, self.replica);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || self.run())
+            .map(drop)
+    }
+
+    fn run(self) {
+        let mut wait = PROBE_WAIT_MIN;
+        loop {
+            let mut life = Life::new(&self);
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| life.live()));
+            let reason = match ended {
+                Ok(Ended::Stopped) => return,
+                Ok(Ended::Broken(reason)) => reason,
+                Err(_) => "the engine panicked".to_owned(),
+            };
+            if life.served {
+                wait = PROBE_WAIT_MIN;
+            }
+            life.fail_all(&reason);
+            logs::replica_unready(
+                &self.shared.snapshot.pools[self.pool],
+                self.replica,
+                &reason,
+                wait,
+            );
+            thread::sleep(wait);
+            wait = (wait * 2).min(PROBE_WAIT_MAX);
+        }
+    }
+
+    fn publish(&self, state: ReplicaState, error: Option<String>) {
+        self.condition.change(state, error);
+        let ready = state == ReplicaState::Ready;
+        let pool = &self.shared.snapshot.pools[self.pool];
+        let slots = if ready {
+            pool.replicas[self.replica].slots_total
+        } else {
+            0
+        };
+        pool.scheduling.offer(ReplicaIndex(self.replica), slots);
+        if ready {
+            // Tasks may have waited for a slot of this replica.
+            for shard in 0..self.shared.mailboxes.len() {
+                self.send(shard, Message::LookForWork { pool: self.pool });
+                self.shared.mailboxes[shard].ring();
+            }
+        }
+    }
+
+    /// Puts a message into a shard's mailbox. A full mailbox holds the engine back: that is the
+    /// backpressure of a shard that can't keep up.
+    fn send(&self, shard: usize, mut message: Message) {
+        let mailbox = &self.shared.mailboxes[shard];
+        while let Err(back) = mailbox.push(message) {
+            if self.shared.stages.now() == Stage::Gone {
+                return;
+            }
+            message = back;
+            mailbox.ring();
+            thread::sleep(FULL_MAILBOX_WAIT);
+        }
+    }
+}
+
+/// One life of an engine, from its building to its breaking.
+struct Life<'w> {
+    worker: &'w Worker,
+    engine: Box<dyn LocalEngine>,
+    homes: HashMap<SequenceKey, ShardId>,
+    said: Vec<(SequenceKey, Event)>,
+    touched: Vec<bool>,
+    served: bool,
+}
+
+impl<'w> Life<'w> {
+    fn new(worker: &'w Worker) -> Self {
+        Self {
+            engine: (worker.build)(),
+            homes: HashMap::new(),
+            said: Vec::new(),
+            touched: vec![false; worker.shared.mailboxes.len()],
+            served: false,
+            worker,
+        }
+    }
+
+    fn live(&mut self) -> Ended {
+        if let Err(fault) = self.engine.probe() {
+            return Ended::Broken(fault.to_string());
+        }
+        self.worker.publish(ReplicaState::Ready, None);
+        self.served = true;
+        loop {
+            if let Err(ended) = self.take_orders() {
+                return ended;
+            }
+            let step = self.step();
+            if let Err(reason) = self.deliver() {
+                return Ended::Broken(reason);
+            }
+            if let Err(ended) = self.rest(step) {
+                return ended;
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.worker.shared.clock.elapsed()
+    }
+
+    fn step(&mut self) -> Step {
+        let (now, said) = (self.now(), &mut self.said);
+        self.engine
+            .step(now, &mut |sequence, event| said.push((sequence, event)))
+    }
+
+    fn take_orders(&mut self) -> Result<(), Ended> {
+        loop {
+            match self.worker.orders.try_recv() {
+                Ok(order) => self.obey(order),
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(Ended::Stopped),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start {
+                home,
+                sequence,
+                generation,
+            } => {
+                self.homes.insert(sequence, home);
+                if let Err(fault) = self.engine.admit(self.now(), sequence, generation) {
+                    self.said.push((sequence, Event::Fault(fault)));
+                }
+            }
+            Order::Cancel { sequence } => {
+                self.homes.remove(&sequence);
+                self.engine.cancel(sequence);
+            }
+        }
+    }
+
+    /// Sends what was said to the home shards.
+    ///
+    /// # Errors
+    ///
+    /// When one of the words was that the engine is broken; every shard has been told by then.
+    fn deliver(&mut self) -> Result<(), String> {
+        let mut broken = None;
+        for (sequence, event) in self.said.drain(..) {
+            if let Event::Fault(Fault::Broken(reason)) = &event {
+                broken = Some(reason.to_string());
+            }
+            let home = match event {
+                Event::End { .. } | Event::Fault(_) => self.homes.remove(&sequence),
+                Event::Started { .. } | Event::Token { .. } => self.homes.get(&sequence).copied(),
+            };
+            // No home: canceled while the engine was speaking.
+            if let Some(home) = home {
+                self.touched[home.0] = true;
+                self.worker.send(home.0, Message::Said { sequence, event });
+            }
+        }
+        for (shard, touched) in self.touched.iter_mut().enumerate() {
+            if std::mem::take(touched) {
+                self.worker.shared.mailboxes[shard].ring();
+            }
+        }
+        broken.map_or(Ok(()), Err)
+    }
+
+    /// Sleeps as long as the engine has nothing to do and nobody orders anything.
+    fn rest(&mut self, step: Step) -> Result<(), Ended> {
+        let order = match step {
+            Step::Again => return Ok(()),
+            Step::Idle => self.worker.orders.recv().map_err(|_| Ended::Stopped)?,
+            Step::At(when) => {
+                match self
+                    .worker
+                    .orders
+                    .recv_timeout(when.saturating_sub(self.now()))
+                {
+                    Ok(order) => order,
+                    Err(RecvTimeoutError::Timeout) => return Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => return Err(Ended::Stopped),
+                }
+            }
+        };
+        self.obey(order);
+        Ok(())
+    }
+
+    /// Tells every home shard that its sequences ended here.
+    fn fail_all(&mut self, reason: &str) {
+        self.worker
+            .publish(ReplicaState::Unready, Some(reason.to_owned()));
+        // Orders that were sent before the replica turned unready.
+        while let Ok(order) = self.worker.orders.try_recv() {
+            match order {
+                Order::Start { home, sequence, .. } => drop(self.homes.insert(sequence, home)),
+                Order::Cancel { sequence } => drop(self.homes.remove(&sequence)),
+            }
+        }
+        for (sequence, home) in self.homes.drain() {
+            let event = Event::Fault(Fault::Broken(reason.into()));
+            self.worker.send(home.0, Message::Said { sequence, event });
+            self.worker.shared.mailboxes[home.0].ring();
+        }
+    }
+}

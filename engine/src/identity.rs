@@ -1,0 +1,310 @@
+//! Keys, scopes, and who is calling.
+//!
+//! Keys live in a TOML file as SHA-256 digests, so that the file gives nobody access. A presented
+//! key is hashed and compared with every stored digest in constant time: how long the answer takes
+//! says nothing about how close a guess was. Keys are never logged; an identity's name is.
+
+use std::{fmt, fs, path::Path, sync::Arc};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Submit tasks and read, cancel and list one's own.
+    Data,
+    /// Steer pools, and see other callers' tasks.
+    Control,
+    /// Bind replicas.
+    Worker,
+    /// Read `/metrics`.
+    Metrics,
+}
+
+impl Scope {
+    /// Every scope, in the order in which messages list them.
+    pub const ALL: [Self; 4] = [Self::Data, Self::Control, Self::Worker, Self::Metrics];
+
+    /// The word in the keys file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Control => "control",
+            Self::Worker => "worker",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The scope of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+/// Who is calling. Two identities are the same caller exactly when they are equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// No key is configured: whoever reaches the loopback address.
+    Localhost,
+    /// The holder of a configured key.
+    Key(Arc<str>),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Localhost => f.write_str("localhost"),
+            Self::Key(name) => write!(f, "key:{name}"),
+        }
+    }
+}
+
+/// A caller whose key, if one is needed, was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who.
+    pub identity: Identity,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// Whoever calls a route that asks for no key.
+    pub fn anonymous() -> Self {
+        Self {
+            identity: Identity::Localhost,
+            scopes: Vec::new(),
+        }
+    }
+
+    /// Whether the caller may do what `scope` covers.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Whether the caller may know of a thing that `owner` made.
+    pub fn may_see(&self, owner: &Identity) -> bool {
+        self.identity == *owner || self.scopes.contains(&Scope::Control)
+    }
+}
+
+/// Why a caller was turned away at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// Keys are configured and the request shows none.
+    NoKey,
+    /// The shown key is not a configured one.
+    UnknownKey,
+}
+
+#[derive(Clone, Debug)]
+struct Key {
+    name: Arc<str>,
+    digest: [u8; 32],
+    scopes: Vec<Scope>,
+}
+
+/// The configured keys; none means that the loopback address is open.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Vec<Key>);
+
+/// What is wrong with a keys file; each sentence says what to do.
+#[derive(Debug)]
+pub enum KeysError {
+    /// The file can't be read.
+    Unreadable(std::io::Error),
+    /// It is not the TOML that we expect.
+    Malformed(Box<toml::de::Error>),
+    /// It names no key at all.
+    Empty,
+    /// A digest is not 64 hexadecimal digits.
+    BadDigest(String),
+    /// Two stanzas share a name.
+    Twice(String),
+}
+
+impl fmt::Display for KeysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(f, "it can't be read: {error}"),
+            Self::Malformed(error) => write!(f, "it is not a keys file: {}", error.message()),
+            Self::Empty => {
+                f.write_str("it holds no [[key]]; make one with `orchestratord keys new NAME`")
+            }
+            Self::BadDigest(name) => {
+                write!(f, "key `{name}`: sha256 must be 64 hexadecimal digits")
+            }
+            Self::Twice(name) => write!(f, "key `{name}` occurs twice; names must differ"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysFile {
+    #[serde(default)]
+    key: Vec<KeyStanza>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyStanza {
+    name: String,
+    sha256: String,
+    scopes: Vec<Scope>,
+}
+
+impl Keys {
+    /// Reads the keys file.
+    pub fn load(path: &Path) -> Result<Self, KeysError> {
+        Self::parse(&fs::read_to_string(path).map_err(KeysError::Unreadable)?)
+    }
+
+    fn parse(text: &str) -> Result<Self, KeysError> {
+        let file: KeysFile =
+            toml::from_str(text).map_err(|error| KeysError::Malformed(Box::new(error)))?;
+        if file.key.is_empty() {
+            return Err(KeysError::Empty);
+        }
+        let mut keys: Vec<Key> = Vec::new();
+        for stanza in file.key {
+            if keys.iter().any(|key| *key.name == *stanza.name) {
+                return Err(KeysError::Twice(stanza.name));
+            }
+            let Some(digest) = parse_digest(&stanza.sha256) else {
+                return Err(KeysError::BadDigest(stanza.name));
+            };
+            keys.push(Key {
+                name: stanza.name.into(),
+                digest,
+                scopes: stanza.scopes,
+            });
+        }
+        Ok(Self(keys))
+    }
+
+    /// Whether callers need a key.
+    pub fn required(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Who presents this key (without its `Bearer ` prefix).
+    pub fn identify(&self, presented: Option<&str>) -> Result<Caller, Stranger> {
+        if self.0.is_empty() {
+            return Ok(Caller {
+                identity: Identity::Localhost,
+                scopes: Scope::ALL.to_vec(),
+            });
+        }
+        let digest = Sha256::digest(presented.ok_or(Stranger::NoKey)?.as_bytes());
+        // Every digest is compared, also after a match: the time taken tells nothing.
+        let mut found = None;
+        for key in &self.0 {
+            let same: Choice = key.digest.as_slice().ct_eq(digest.as_slice());
+            if bool::from(same) {
+                found = Some(key);
+            }
+        }
+        let key = found.ok_or(Stranger::UnknownKey)?;
+        Ok(Caller {
+            identity: Identity::Key(Arc::clone(&key.name)),
+            scopes: key.scopes.clone(),
+        })
+    }
+}
+
+fn parse_digest(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (place, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let pair = str::from_utf8(pair).ok()?;
+        *place = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(digest)
+}
+
+/// A fresh key and the stanza that admits it. The key is shown once and stored nowhere.
+pub struct NewKey {
+    /// What the caller presents.
+    pub secret: String,
+    /// What goes into the keys file.
+    pub stanza: String,
+}
+
+impl NewKey {
+    /// Makes a key of 244 random bits.
+    pub fn make(name: &str, scopes: &[Scope]) -> Self {
+        let halves = [crate::clock::new_id(), crate::clock::new_id()];
+        let secret = format!("orchd-{}{}", halves[0].simple(), halves[1].simple());
+        let digest: String = Sha256::digest(secret.as_bytes())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let scopes: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
+        let stanza =
+            format!("[[key]]\nname = {name:?}\nsha256 = \"{digest}\"\nscopes = {scopes:?}\n");
+        Self { secret, stanza }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_key_is_admitted_by_its_own_stanza() {
+        let new = NewKey::make("ci", &[Scope::Data]);
+        let keys = Keys::parse(&new.stanza).unwrap();
+        let caller = keys.identify(Some(&new.secret)).unwrap();
+        assert_eq!(caller.identity.to_string(), "key:ci");
+        assert!(caller.may(Scope::Data));
+        assert!(!caller.may(Scope::Metrics));
+    }
+
+    #[test]
+    fn without_a_key_a_keyed_daemon_knows_nobody() {
+        let keys = Keys::parse(&NewKey::make("ci", &[Scope::Data]).stanza).unwrap();
+        assert_eq!(keys.identify(None), Err(Stranger::NoKey));
+        assert_eq!(
+            keys.identify(Some("orchd-guess")),
+            Err(Stranger::UnknownKey)
+        );
+    }
+
+    #[test]
+    fn without_keys_everybody_on_loopback_is_localhost() {
+        let caller = Keys::default().identify(None).unwrap();
+        assert_eq!(caller.identity, Identity::Localhost);
+        assert!(caller.may(Scope::Control));
+    }
+
+    #[test]
+    fn control_sees_what_others_made_and_data_does_not() {
+        let data = NewKey::make("alice", &[Scope::Data]);
+        let control = NewKey::make("operator", &[Scope::Control]);
+        let keys = Keys::parse(&format!("{}{}", data.stanza, control.stanza)).unwrap();
+        let alice = keys.identify(Some(&data.secret)).unwrap();
+        let operator = keys.identify(Some(&control.secret)).unwrap();
+        assert!(operator.may_see(&alice.identity));
+        assert!(!alice.may_see(&operator.identity));
+    }
+
+    #[test]
+    fn a_broken_file_says_what_is_wrong() {
+        let check = |text: &str, expected: &str| {
+            let message = Keys::parse(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        check("", "holds no [[key]]");
+        check(
+            "[[key]]\nname = 'a'\nsha256 = 'xyz'\nscopes = []",
+            "64 hexadecimal",
+        );
+        check("[[key]]\nname = 'a'", "missing field");
+        check("[[keys]]", "unknown field");
+    }
+}

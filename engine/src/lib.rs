@@ -1,0 +1,28 @@
+//! The daemon: the only floor that touches the world.
+//!
+//! The folder says which thread runs the code:
+//!
+//! | folder | thread |
+//! | --- | --- |
+//! | [`shard`] | one pinned executor a core: connections, queues, running tasks; never blocks |
+//! | [`compute`] | one plain thread a replica: the engines of this process |
+//! | [`control`] | the main thread: signals, rates, the way down |
+//! | [`shared`] | no thread: the only state that several threads touch |
+//!
+//! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`]) or belongs to no
+//! thread in particular ([`api`], [`identity`], [`metrics`], [`logs`], [`clock`]).
+//! [`daemon::Daemon::start`] introduces them to each other.
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod compute;
+pub mod control;
+pub mod daemon;
+pub mod identity;
+pub mod logs;
+pub mod metrics;
+pub mod preflight;
+pub mod settings;
+pub mod shard;
+pub mod shared;

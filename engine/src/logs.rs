@@ -1,0 +1,184 @@
+//! The log's lines and their fields.
+//!
+//! Every line that is about a request is written by a function of this file, so that its fields
+//! are the contract's and nothing else ever reaches the log: no prompt, no output, no key. Lines
+//! go through a bounded queue to a thread of their own: a slow terminal stalls no stream; when the
+//! queue is full, lines are dropped.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use tracing::{error, info, level_filters::LevelFilter, warn};
+use tracing_appender::non_blocking::WorkerGuard;
+
+use crate::{
+    api::{error::ApiError, whole_ms},
+    cli::LogFormat,
+    identity::Identity,
+    metrics::CancelReason,
+    shared::{record::TaskRecord, snapshot::Pool},
+};
+
+/// Starts logging; lines are written until the guard is dropped.
+pub fn start(format: LogFormat, level: LevelFilter) -> WorkerGuard {
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_writer(writer);
+    let pretty = match format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+    };
+    if pretty {
+        log.with_ansi(std::io::stderr().is_terminal()).init();
+    } else {
+        log.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .init();
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        error!(human = "A part of the daemon ran into a bug of ours.", at = %panic);
+    }));
+    guard
+}
+
+/// A line about a task: the fields that every such line has, then its own.
+macro_rules! task_line {
+    ($record:expr, $pool:expr, $event:literal, $human:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        let record: &TaskRecord = $record;
+        let pool: &Pool = $pool;
+        info!(
+            event = $event,
+            correlation_id = %record.correlation_id,
+            identity = %record.owner,
+            job_id = %record.id,
+            engine = pool.engine,
+            engine_version = pool.engine_version,
+            pool_id = %pool.id,
+            $($name = $value,)*
+            human = $human,
+        )
+    }};
+}
+
+/// A task was admitted.
+pub fn admitted(record: &TaskRecord, pool: &Pool) {
+    task_line!(
+        record,
+        pool,
+        "admission",
+        "A task was admitted and waits for a slot.",
+        queue_position = record.queue_position,
+        predicted_start_ms = whole_ms(record.predicted_start),
+    );
+}
+
+/// A task got a slot.
+pub fn placed(record: &TaskRecord, pool: &Pool, replica: usize) {
+    task_line!(
+        record,
+        pool,
+        "placement",
+        "A task got a slot.",
+        replica_id = pool.replicas[replica].id,
+    );
+}
+
+/// Its first token came.
+pub fn stream_started(record: &TaskRecord, pool: &Pool, replica: usize, tokens_in: u32) {
+    task_line!(
+        record,
+        pool,
+        "stream_start",
+        "The first token of a task came.",
+        replica_id = pool.replicas[replica].id,
+        tokens_in = tokens_in,
+    );
+}
+
+/// What a finished stream amounted to.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamEnd {
+    /// Where it ran.
+    pub replica: Option<usize>,
+    /// Tokens of the prompt.
+    pub tokens_in: u32,
+    /// Tokens generated.
+    pub tokens_out: u32,
+    /// From the first token to the last.
+    pub decode: Duration,
+}
+
+/// A task's stream was closed.
+pub fn stream_ended(record: &TaskRecord, pool: &Pool, end: StreamEnd, error: Option<&ApiError>) {
+    let human = match error {
+        None => "A task has finished.",
+        Some(_) => "A task has ended with an error.",
+    };
+    task_line!(
+        record,
+        pool,
+        "stream_end",
+        human,
+        replica_id = end
+            .replica
+            .map(|replica| pool.replicas[replica].id.as_str()),
+        tokens_in = end.tokens_in,
+        tokens_out = end.tokens_out,
+        decode_time_ms = whole_ms(end.decode),
+        code = error.map(|error| error.code.name()),
+    );
+}
+
+/// A task was canceled.
+pub fn canceled(record: &TaskRecord, pool: &Pool, reason: CancelReason) {
+    task_line!(
+        record,
+        pool,
+        "cancel",
+        "A task was canceled.",
+        reason = reason.name()
+    );
+}
+
+/// A request was refused.
+pub fn refused(error: &ApiError, correlation_id: &str, identity: Option<&Identity>) {
+    info!(
+        event = "refusal",
+        correlation_id,
+        identity = identity.map(tracing::field::display),
+        code = error.code.name(),
+        status = error.code.status(),
+        engine = error.engine,
+        human = "A request was refused.",
+    );
+}
+
+/// An engine broke, or did not come up.
+pub fn replica_unready(pool: &Pool, replica: usize, reason: &str, wait: Duration) {
+    warn!(
+        event = "replica_unready",
+        engine = pool.engine,
+        pool_id = %pool.id,
+        replica_id = %pool.replicas[replica].id,
+        reason,
+        probe_in_ms = whole_ms(wait),
+        human = "An engine is down and will be probed again.",
+    );
+}
+
+/// The daemon was told to stop.
+pub fn stopping(grace: Duration) {
+    info!(
+        event = "shutdown",
+        grace_ms = whole_ms(grace),
+        human = "The daemon was told to stop: no new work, running streams go on for the grace.",
+    );
+}
+
+/// The daemon has stopped.
+pub fn stopped() {
+    info!(event = "stopped", human = "The daemon has stopped.");
+}

@@ -1,0 +1,330 @@
+//! What was said on the command line and in the environment, checked.
+//!
+//! A [`Settings`] that exists is one that the daemon can start with, as far as that can be known
+//! without touching the machine; what the machine must offer is `preflight`'s business.
+
+use std::{env, fmt, fs, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use orchestratord_gpu::{embedded, mock};
+use orchestratord_sched::Policy;
+
+use crate::{
+    cli::{EngineName, LogFormat, ServeArguments},
+    identity::Keys,
+};
+
+/// Shards beyond this are a typing mistake: no machine has more cores that serve one socket well.
+const SHARDS_MAX: u16 = 256;
+/// Slots beyond this are a typing mistake too: each holds a KV cache.
+const SLOTS_MAX: u32 = 4096;
+/// Tasks that may wait in a pool: 24 bits of tasks are some gigabytes of prompts.
+const ADMISSION_CAPACITY_MAX: u32 = 1 << 24;
+/// Context of a slot unless asked otherwise: its KV cache grows with it.
+const CONTEXT_TOKENS_DEFAULT_MAX: u32 = 4096;
+
+/// Why the daemon does not start, and what to do about it. Exit code 2.
+#[derive(Debug)]
+pub struct StartError {
+    /// What is wrong, one sentence.
+    pub problem: String,
+    /// What to do about it, one or more sentences.
+    pub remedy: String,
+}
+
+impl StartError {
+    /// A problem with its remedy.
+    pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  what to do: {}", self.problem, self.remedy)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The engine of the pool, ready to be built.
+#[derive(Clone)]
+pub enum EngineSettings {
+    /// A loaded model and how to run it.
+    Embedded {
+        /// The model.
+        model: Arc<embedded::Model>,
+        /// Where it came from, if not shipped.
+        file: Option<PathBuf>,
+        /// How to run it.
+        options: embedded::EngineOptions,
+    },
+    /// A script.
+    Mock(mock::Options),
+}
+
+impl EngineSettings {
+    /// The engine's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded { .. } => "embedded",
+            Self::Mock(_) => "mock",
+        }
+    }
+
+    /// The name of the model that it runs.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Embedded { model, .. } => model.name(),
+            Self::Mock(_) => "mock",
+        }
+    }
+
+    /// What else the model may be called in a request.
+    pub fn model_aliases(&self) -> Vec<String> {
+        match self {
+            Self::Embedded { file, .. } => file
+                .iter()
+                .map(|file| format!("file:{}", file.display()))
+                .collect(),
+            Self::Mock(_) => Vec::new(),
+        }
+    }
+
+    /// Tokens of context a task may have.
+    pub fn context_tokens(&self) -> u32 {
+        match self {
+            Self::Embedded { options, .. } => options.context_tokens,
+            Self::Mock(_) => u32::MAX,
+        }
+    }
+}
+
+/// Bounds in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the first byte of a head to its last.
+    pub head: Duration,
+    /// From the end of a head to the end of its body.
+    pub body: Duration,
+    /// Between requests.
+    pub idle: Duration,
+    /// Without a byte taken by the client.
+    pub write: Duration,
+    /// Without a word from the engine about a running task.
+    pub decode: Duration,
+    /// From a stop signal until streams are ended.
+    pub shutdown_grace: Duration,
+}
+
+/// Everything the daemon was told, checked.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub addr: std::net::SocketAddr,
+    /// Threads that own connections and queues.
+    pub shards: u16,
+    /// What generates.
+    pub engine: EngineSettings,
+    /// Tasks that decode at a time.
+    pub slots: u32,
+    /// Tasks that may wait.
+    pub admission_capacity: u32,
+    /// What a full queue does.
+    pub admission_policy: Policy,
+    /// Who may call.
+    pub keys: Keys,
+    /// What this daemon keeps to itself.
+    pub data_dir: PathBuf,
+    /// Bytes of a body.
+    pub body_max_bytes: u64,
+    /// See [`Timeouts`].
+    pub timeouts: Timeouts,
+    /// Finished tasks that stay readable on each shard.
+    pub finished_tasks_max: usize,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// The least level logged.
+    pub log: tracing::level_filters::LevelFilter,
+}
+
+impl Settings {
+    /// Checks what was said.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that can't work, with its remedy.
+    pub fn check(arguments: ServeArguments) -> Result<Self, StartError> {
+        let cores = cores();
+        let shards = bounded("--shards", arguments.shards.unwrap_or(cores), SHARDS_MAX)?;
+        let slots = bounded("--slots", arguments.slots, SLOTS_MAX)?;
+        let admission_capacity = bounded(
+            "--admission-capacity",
+            arguments.admission_capacity,
+            ADMISSION_CAPACITY_MAX,
+        )?;
+        let keys = keys(&arguments)?;
+        Ok(Self {
+            addr: arguments.addr,
+            shards,
+            slots,
+            admission_capacity,
+            admission_policy: arguments.admission_policy.into(),
+            keys,
+            timeouts: timeouts(&arguments)?,
+            data_dir: data_dir(&arguments)?,
+            body_max_bytes: arguments.body_max_bytes,
+            finished_tasks_max: arguments.finished_tasks_max,
+            log_format: arguments.log_format,
+            log: arguments.log,
+            engine: engine(arguments)?,
+        })
+    }
+}
+
+/// How many threads compute the embedded model: as many as were asked for, or half of the cores,
+/// because the other half is for the shards.
+pub fn compute_threads(arguments: &ServeArguments) -> u16 {
+    arguments.compute_threads.unwrap_or(cores() / 2).max(1)
+}
+
+fn cores() -> u16 {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores).unwrap_or(SHARDS_MAX).min(SHARDS_MAX)
+}
+
+fn bounded<N: PartialOrd + Default + fmt::Display>(
+    flag: &str,
+    value: N,
+    max: N,
+) -> Result<N, StartError> {
+    if value > N::default() && value <= max {
+        return Ok(value);
+    }
+    Err(StartError::new(
+        format!("{flag} is {value}"),
+        format!("give a number from 1 to {max}"),
+    ))
+}
+
+fn timeouts(arguments: &ServeArguments) -> Result<Timeouts, StartError> {
+    let timeout = |flag: &str, ms: u64| match ms {
+        0 => Err(StartError::new(
+            format!("{flag} is 0"),
+            "give a number of milliseconds: everything that waits has a bound",
+        )),
+        ms => Ok(Duration::from_millis(ms)),
+    };
+    Ok(Timeouts {
+        head: timeout("--head-timeout-ms", arguments.head_timeout_ms)?,
+        body: timeout("--body-timeout-ms", arguments.body_timeout_ms)?,
+        idle: timeout("--idle-timeout-ms", arguments.idle_timeout_ms)?,
+        write: timeout("--write-timeout-ms", arguments.write_timeout_ms)?,
+        decode: timeout("--decode-timeout-ms", arguments.decode_timeout_ms)?,
+        // No grace at all is a choice that somebody may make.
+        shutdown_grace: Duration::from_millis(arguments.shutdown_grace_ms),
+    })
+}
+
+fn keys(arguments: &ServeArguments) -> Result<Keys, StartError> {
+    let Some(path) = &arguments.keys else {
+        if arguments.addr.ip().is_loopback() {
+            return Ok(Keys::default());
+        }
+        return Err(StartError::new(
+            format!(
+                "{} can be reached from other machines and no key is configured",
+                arguments.addr
+            ),
+            "make a key with `orchestratord keys new NAME`, put its stanza into a file and name \
+             that file with --keys, or listen on 127.0.1",
+        ));
+    };
+    Keys::load(path).map_err(|error| {
+        StartError::new(
+            format!("the keys file {} can't be used: {error}", path.display()),
+            "mend the file; `orchestratord keys new NAME` prints a stanza that works",
+        )
+    })
+}
+
+fn data_dir(arguments: &ServeArguments) -> Result<PathBuf, StartError> {
+    if let Some(dir) = &arguments.data_dir {
+        return Ok(dir.clone());
+    }
+    let state = env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/state")));
+    state.map(|dir| dir.join("orchestratord")).ok_or_else(|| {
+        StartError::new(
+            "there is no home directory to keep data in",
+            "name a directory with --data-dir",
+        )
+    })
+}
+
+fn engine(arguments: ServeArguments) -> Result<EngineSettings, StartError> {
+    match arguments.engine {
+        EngineName::Mock => Ok(EngineSettings::Mock(mock_options(&arguments))),
+        EngineName::Embedded => embedded_settings(arguments),
+    }
+}
+
+fn mock_options(arguments: &ServeArguments) -> mock::Options {
+    let token_interval = match arguments.mock_tokens_per_s {
+        0 => Duration::ZERO,
+        rate => Duration::from_secs(1) / rate,
+    };
+    mock::Options {
+        slots: arguments.slots,
+        first_token: Duration::from_millis(arguments.mock_first_token_ms),
+        token_interval,
+        seed: 0,
+        fault: arguments.mock_fault,
+    }
+}
+
+fn embedded_settings(arguments: ServeArguments) -> Result<EngineSettings, StartError> {
+    let model = load_model(&arguments)?;
+    let trained = model.context_tokens();
+    let context_tokens = arguments
+        .context_tokens
+        .unwrap_or(CONTEXT_TOKENS_DEFAULT_MAX)
+        .min(trained);
+    Ok(EngineSettings::Embedded {
+        options: embedded::EngineOptions {
+            slots: arguments.slots,
+            context_tokens: bounded("--context-tokens", context_tokens, trained)?,
+        },
+        model: Arc::new(model),
+        file: arguments.model,
+    })
+}
+
+fn load_model(arguments: &ServeArguments) -> Result<embedded::Model, StartError> {
+    let Some(path) = &arguments.model else {
+        return embedded::Model::load(embedded::SHIPPED).map_err(|error| {
+            StartError::new(
+                format!("the shipped model is broken: {error}"),
+                "build again from a clean checkout",
+            )
+        });
+    };
+    let shown = path.display();
+    let bytes = fs::read(path).map_err(|error| {
+        StartError::new(
+            format!("the model {shown} can't be read: {error}"),
+            "name a GGUF file that this user may read with --model, or leave --model out",
+        )
+    })?;
+    embedded::Model::load(&bytes).map_err(|error| {
+        StartError::new(
+            format!("the model {shown} can't be used: {error}"),
+            "name a whole GGUF file of a llama architecture with --model; if it was downloaded, \
+             download it again and compare its checksum",
+        )
+    })
+}

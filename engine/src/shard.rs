@@ -1,0 +1,200 @@
+//! One core's loop: what it owns, what it does in a turn, its bounds.
+//!
+//! A shard is a pinned executor with its own listener. It owns its connections, its part of every
+//! pool's queue, and its tasks; none of that is shared, so nothing of it needs a lock. What other
+//! threads have to say comes through its mailbox. Nothing on a shard blocks, and a
+//! `RefCell` borrowed by one of its futures is given back before that future waits.
+
+pub mod accept;
+pub mod connection;
+pub mod mailbox;
+pub mod reader;
+pub mod reply;
+pub mod routes;
+pub mod table;
+pub mod task;
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    process,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    task::Poll,
+    time::Duration,
+};
+
+use glommio::{LocalExecutorBuilder, Placement, Task, timer::Timer};
+use orchestratord_http::Limits;
+use orchestratord_sched::ShardId;
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    settings::StartError,
+    shard::{mailbox::Message, table::Table},
+    shared::{Shared, stage::Stage},
+};
+
+/// glommio keeps this much memory for file I/O, which a shard never does; its own least.
+const IO_MEMORY_BYTES: usize = 64 * 1024;
+/// How often running tasks are looked over for engines that fell silent.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What one core owns.
+pub struct Shard {
+    /// Which one.
+    pub id: ShardId,
+    /// What every thread can reach.
+    pub shared: Arc<Shared>,
+    /// Its tasks.
+    pub table: RefCell<Table>,
+    /// One for all connections: filled and emptied within one poll.
+    pub read_buffer: RefCell<Box<[u8]>>,
+    /// The `Date` field, and the second for which it holds.
+    date: RefCell<(u64, String)>,
+    /// Accepts connections; dropped when the daemon is told to stop.
+    accepting: RefCell<Option<Task<()>>>,
+}
+
+/// A started shard's thread.
+pub type Running = glommio::ExecutorJoinHandle<()>;
+
+/// Starts the shard's thread, pinned to `cpu`, which then says over `listens` whether it listens.
+///
+/// # Errors
+///
+/// When the executor can't be made.
+pub fn start(
+    shared: &Arc<Shared>,
+    id: ShardId,
+    cpu: usize,
+    listens: mpsc::Sender<Result<(), StartError>>,
+) -> Result<Running, StartError> {
+    let shared = Arc::clone(shared);
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&format!("shard-{}", id.0))
+        .io_memory(IO_MEMORY_BYTES)
+        .spawn(move || Shard::new(id, shared).run(listens))
+        .map_err(|error| {
+            StartError::new(
+                format!("shard {} can't be started: {error}", id.0),
+                "run `orchestratord check`; with fewer --shards less of the machine is needed",
+            )
+        })
+}
+
+impl Shard {
+    fn new(id: ShardId, shared: Arc<Shared>) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            table: RefCell::new(Table::new(id, Arc::clone(&shared))),
+            read_buffer: RefCell::new(vec![0; connection::READ_BYTES].into()),
+            date: RefCell::default(),
+            accepting: RefCell::default(),
+            shared,
+        })
+    }
+
+    async fn run(self: Rc<Self>, listens: mpsc::Sender<Result<(), StartError>>) {
+        let listener = match accept::listen(self.shared.addr) {
+            Ok(listener) => listener,
+            // If nobody waits for the answer any more, another shard could not start.
+            Err(error) => return drop(listens.send(Err(error))),
+        };
+        if listens.send(Ok(())).is_err() {
+            return;
+        }
+        drop(listens);
+        let _vital = Vital(&self.shared);
+        let accepting = glommio::spawn_local(accept::serve(Rc::clone(&self), listener));
+        self.accepting.replace(Some(accepting));
+        glommio::spawn_local(Rc::clone(&self).sweep()).detach();
+        mailbox::serve(&self).await;
+    }
+
+    /// Ends tasks whose engine fell silent, for as long as the shard lives.
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            Timer::new(SWEEP_INTERVAL).await;
+            self.table.borrow_mut().end_silent();
+            self.flush_outbox();
+        }
+    }
+
+    /// The bounds of a message.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            body_max: self.shared.settings.body_max_bytes,
+            ..Limits::default()
+        }
+    }
+
+    /// The shard beside this one; asking on along neighbours asks all.
+    pub fn neighbour(&self) -> ShardId {
+        ShardId((self.id.0 + 1) % self.shared.mailboxes.len())
+    }
+
+    /// Whether new work is refused.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.stages.now() > Stage::Serving
+    }
+
+    /// The value of `Date` now (RFC 9110 §6.6.1), made anew once a second.
+    pub fn date(&self) -> String {
+        let now_s = clock::unix_ms() / 1000;
+        let mut date = self.date.borrow_mut();
+        if date.0 != now_s {
+            *date = (now_s, clock::http_date());
+        }
+        date.1.clone()
+    }
+
+    /// Sends a message to another shard.
+    pub fn send(&self, to: ShardId, message: Message) {
+        self.table.borrow_mut().outbox.send(to, message);
+        self.flush_outbox();
+    }
+
+    /// Sends what the neighbours' mailboxes take; asks for another turn for the rest.
+    pub fn flush_outbox(&self) {
+        let left = self.table.borrow_mut().outbox.flush(&self.shared);
+        if left {
+            self.shared.mailboxes[self.id.0].ring();
+        }
+    }
+
+    /// Waits until a task that a thief took has left this shard.
+    pub async fn until_moved(&self, id: Uuid) {
+        poll_fn(|context| match self.table.borrow().get(id) {
+            Some(task) => {
+                task.borrow_mut().notify(context.waker());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// The daemon went a stage further down.
+    fn stage_changed(&self) {
+        match self.shared.stages.now() {
+            Stage::Serving => {}
+            Stage::Draining => drop(self.accepting.take()),
+            Stage::Ending | Stage::Gone => self.table.borrow_mut().end_all(),
+        }
+    }
+}
+
+/// A shard's life. If it ends before the daemon does, a part of the daemon would be silent for
+/// ever while the rest looks well; so the whole process ends, and its supervisor starts it anew.
+struct Vital<'s>(&'s Shared);
+
+impl Drop for Vital<'_> {
+    fn drop(&mut self) {
+        if self.0.stages.now() != Stage::Gone {
+            eprintln!("orchestratord ends: one of its shards died (a bug of ours, logged above)");
+            process::exit(1);
+        }
+    }
+}

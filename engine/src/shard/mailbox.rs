@@ -1,0 +1,106 @@
+//! What reaches a shard from other threads, and what it sends to other shards.
+//!
+//! Sending never fails and never blocks: messages for a neighbour whose mailbox is full stay in
+//! the [`Outbox`] and are tried again after the next turn. What can stand there is bounded by what
+//! it is about: each message belongs to one task (bounded by admission) or one connection (bounded
+//! by the file limit).
+
+use std::{collections::VecDeque, rc::Rc};
+
+use orchestratord_gpu::{SequenceKey, event::Event};
+use orchestratord_sched::ShardId;
+use uuid::Uuid;
+
+use super::{
+    Shard,
+    connection::{self, Parcel},
+};
+use crate::shared::{Shared, stage::Stage};
+
+/// Messages that a shard's mailbox holds: a step of every sequence of some large replicas.
+pub const MAILBOX_MAX: usize = 16 * 1024;
+/// Messages handled before the shard's other tasks get a turn, so that a burst of tokens does not
+/// starve its connections.
+const TURN_MAX: usize = 1024;
+
+/// A message to a shard.
+pub enum Message {
+    /// An engine said something about a sequence of this shard.
+    Said {
+        /// Which sequence.
+        sequence: SequenceKey,
+        /// What.
+        event: Event,
+    },
+    /// The sender took this task from the runway: its home is there now.
+    Stolen {
+        /// The task.
+        task: Uuid,
+        /// Its pool, by its place in the snapshot.
+        pool: usize,
+    },
+    /// The last reader of this task left while it was being stolen.
+    Abandoned {
+        /// The task.
+        task: Uuid,
+    },
+    /// A replica of the pool came up: there may be slots.
+    LookForWork {
+        /// The pool, by its place in the snapshot.
+        pool: usize,
+    },
+    /// A connection that goes on here.
+    Adopt(Box<Parcel>),
+    /// The daemon went a stage further down.
+    StageChanged,
+}
+
+/// Messages to other shards, in order, until their mailboxes take them.
+#[derive(Default)]
+pub struct Outbox(VecDeque<(ShardId, Message)>);
+
+impl Outbox {
+    /// A message to send after this turn.
+    pub fn send(&mut self, to: ShardId, message: Message) {
+        self.0.push_back((to, message));
+    }
+
+    /// Sends what the mailboxes take. Whether anything is left.
+    pub fn flush(&mut self, shared: &Shared) -> bool {
+        for _ in 0..self.0.len() {
+            let Some((to, message)) = self.0.pop_front() else {
+                break;
+            };
+            let mailbox = &shared.mailboxes[to.0];
+            if let Err(message) = mailbox.push(message) {
+                self.0.push_back((to, message));
+            }
+            mailbox.ring();
+        }
+        !self.0.is_empty()
+    }
+}
+
+/// Handles messages until the daemon is gone.
+pub async fn serve(shard: &Rc<Shard>) {
+    let mailbox = &shard.shared.mailboxes[shard.id.0];
+    while shard.shared.stages.now() != Stage::Gone {
+        mailbox.wait().await;
+        for message in std::iter::from_fn(|| mailbox.pop()).take(TURN_MAX) {
+            handle(shard, message);
+        }
+        shard.flush_outbox();
+        glommio::executor().yield_if_needed().await;
+    }
+}
+
+fn handle(shard: &Rc<Shard>, message: Message) {
+    match message {
+        Message::Said { sequence, event } => shard.table.borrow_mut().said(sequence, event),
+        Message::Stolen { task, pool } => shard.table.borrow_mut().stolen(task, pool),
+        Message::Abandoned { task } => shard.table.borrow_mut().abandoned_elsewhere(task),
+        Message::LookForWork { pool } => shard.table.borrow_mut().look_for_work(pool),
+        Message::Adopt(parcel) => connection::adopt(shard, *parcel),
+        Message::StageChanged => shard.stage_changed(),
+    }
+}

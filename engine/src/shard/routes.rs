@@ -1,0 +1,292 @@
+//! The table of routes: method, path, scope, handler.
+//!
+//! A handler is a plain function from a [`Call`] to an [`Outcome`]. It never waits: what takes time
+//! (a stream, a task that lives elsewhere) is an outcome that the connection acts on. A panic in a
+//! handler answers 500 and harms nobody else.
+
+mod health;
+mod meta;
+mod pool;
+mod task;
+
+use std::{
+    borrow::Cow,
+    panic::{self, AssertUnwindSafe},
+};
+
+use orchestratord_http::{BodyLength, Method, server::Request};
+use orchestratord_sched::ShardId;
+use uuid::Uuid;
+
+use super::{Shard, reader::Subscription, reply::Reply};
+use crate::{
+    api::error::{ApiError, Code},
+    clock,
+    identity::{Caller, Identity, Scope, Stranger},
+    logs,
+};
+
+/// What the connection does with a request.
+pub enum Outcome {
+    /// Answers it.
+    Reply(Reply),
+    /// Answers it after the readers that were just woken have had their turn.
+    ReplyAfterReaders(Reply),
+    /// Streams a task.
+    Stream(Subscription),
+    /// Takes the request to another shard.
+    Elsewhere(ShardId),
+    /// Waits until a thief has told where the task is, then asks again.
+    InTransit(Uuid),
+}
+
+type Handler = fn(&Shard, &Call) -> Result<Outcome, ApiError>;
+
+struct Route {
+    method: Method,
+    /// Segments; `{}` matches any one.
+    path: &'static [&'static str],
+    /// What the caller's key must cover; `None` is open to everybody.
+    scope: Option<Scope>,
+    /// Whether a body of JSON is expected.
+    takes_json: bool,
+    handler: Handler,
+}
+
+const fn get(path: &'static [&'static str], scope: Option<Scope>, handler: Handler) -> Route {
+    Route {
+        method: Method::Get,
+        path,
+        scope,
+        takes_json: false,
+        handler,
+    }
+}
+
+const DATA: Option<Scope> = Some(Scope::Data);
+
+static ROUTES: &[Route] = &[
+    Route {
+        method: Method::Post,
+        path: &["v2", "tasks"],
+        scope: DATA,
+        takes_json: true,
+        handler: task::submit,
+    },
+    get(&["v2", "tasks", "{}"], DATA, task::show),
+    get(&["v2", "tasks", "{}", "events"], DATA, task::events),
+    Route {
+        method: Method::Post,
+        path: &["v2", "tasks", "{}", "cancel"],
+        scope: DATA,
+        takes_json: false,
+        handler: task::cancel,
+    },
+    get(&["v2", "pools"], DATA, pool::list),
+    get(&["v2", "pools", "{}", "health"], DATA, pool::health),
+    get(&["v2", "meta", "capabilities"], DATA, meta::capabilities),
+    get(&["v2", "meta", "version"], DATA, meta::version),
+    get(&["metrics"], Some(Scope::Metrics), meta::metrics),
+    get(&["livez"], None, health::live),
+    get(&["readyz"], None, health::ready),
+    get(&["healthz"], None, health::ready),
+];
+
+/// Where a caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// On this machine.
+    Local,
+    /// Elsewhere, or nobody knows.
+    Remote,
+}
+
+/// One request, read whole.
+pub struct Call {
+    /// Its head.
+    pub request: Request,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// The caller's own, or a new one.
+    pub correlation_id: String,
+    /// How often it moved to another shard.
+    pub hops: usize,
+    /// Who calls, or why the request goes no further. Decided before the body is read.
+    admitted: Result<(&'static Route, Caller), ApiError>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} /{}", self.method, self.path.join("/"))
+    }
+}
+
+impl Call {
+    /// Looks at the head: route, caller, and whether the body is one that the route takes.
+    pub fn open(shard: &Shard, request: Request, peer: Peer) -> Self {
+        let correlation_id = request
+            .fields
+            .get("x-correlation-id")
+            .filter(|id| is_correlation_id(id))
+            .map_or_else(|| clock::new_id().to_string(), str::to_owned);
+        let admitted = admit(shard, &request, peer);
+        Self {
+            request,
+            body: Vec::new(),
+            correlation_id,
+            hops: 0,
+            admitted,
+        }
+    }
+
+    /// Whether the body is not worth reading.
+    pub fn is_refused(&self) -> bool {
+        self.admitted.is_err()
+    }
+
+    /// Who calls.
+    ///
+    /// # Panics
+    ///
+    /// If the call was refused: no handler sees such a call.
+    pub fn caller(&self) -> &Caller {
+        let (_, caller) = self
+            .admitted
+            .as_ref()
+            .expect("handlers get admitted calls only");
+        caller
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.admitted
+            .as_ref()
+            .ok()
+            .map(|(_, caller)| &caller.identity)
+    }
+
+    /// The path's variable segment.
+    fn path_id(&self) -> Cow<'_, str> {
+        self.request.target.segments().nth(2).unwrap_or_default()
+    }
+}
+
+/// 1 to 128 visible ASCII characters: what may be copied into a field and a log line.
+fn is_correlation_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn admit(
+    shard: &Shard,
+    request: &Request,
+    peer: Peer,
+) -> Result<(&'static Route, Caller), ApiError> {
+    let route = find(request)?;
+    let scope = match (route.scope, peer) {
+        // A scraper on the same machine needs no key.
+        (Some(Scope::Metrics), Peer::Local) => None,
+        (scope, _) => scope,
+    };
+    let caller = identify(shard, request, scope)?;
+    if route.takes_json {
+        expect_json(request)?;
+    }
+    Ok((route, caller))
+}
+
+fn find(request: &Request) -> Result<&'static Route, ApiError> {
+    let segments: Vec<_> = request.target.segments().collect();
+    let on_path = || ROUTES.iter().filter(|route| matches(route.path, &segments));
+    // HEAD is GET without a body (RFC 9110 §9.3.2); the framing leaves the body out.
+    let method = match request.method {
+        Method::Head => Method::Get,
+        method => method,
+    };
+    if let Some(route) = on_path().find(|route| route.method == method) {
+        return Ok(route);
+    }
+    let Some(route) = on_path().next() else {
+        return Err(ApiError::new(Code::NotFound, "there is no such route"));
+    };
+    Err(ApiError {
+        allow: Some(if route.method == Method::Get {
+            "GET, HEAD"
+        } else {
+            "POST"
+        }),
+        ..ApiError::new(Code::MethodNotAllowed, "the route has no such method")
+    })
+}
+
+fn matches(path: &[&str], segments: &[Cow<'_, str>]) -> bool {
+    path.len() == segments.len()
+        && path
+            .iter()
+            .zip(segments)
+            .all(|(expected, segment)| *expected == "{}" || *expected == segment)
+}
+
+fn identify(shard: &Shard, request: &Request, scope: Option<Scope>) -> Result<Caller, ApiError> {
+    let keys = &shard.shared.settings.keys;
+    let Some(scope) = scope else {
+        // An open route asks for no key, and whoever calls it is nobody in particular.
+        return Ok(Caller::anonymous());
+    };
+    let caller = keys
+        .identify(presented_key(request))
+        .map_err(|stranger| match stranger {
+            Stranger::NoKey => ApiError::new(
+                Code::MissingKey,
+                "show a key in X-API-Key or as Authorization: Bearer",
+            ),
+            Stranger::UnknownKey => ApiError::new(Code::InvalidKey, "the key is not a known one"),
+        })?;
+    if caller.may(scope) {
+        return Ok(caller);
+    }
+    let message = format!("the key lacks the scope `{}`", scope.name());
+    Err(ApiError::new(Code::Forbidden, message))
+}
+
+fn presented_key(request: &Request) -> Option<&str> {
+    let bearer = || {
+        let (scheme, key) = request.fields.get("authorization")?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    };
+    request.fields.get("x-api-key").or_else(bearer)
+}
+
+fn expect_json(request: &Request) -> Result<(), ApiError> {
+    if request.body == BodyLength::None {
+        return Err(ApiError::new(
+            Code::LengthRequired,
+            "the route takes a JSON body; send it with Content-Length or chunked",
+        ));
+    }
+    let declared = request.fields.get("content-type").unwrap_or("");
+    let media_type = declared.split(';').next().unwrap_or("").trim();
+    if media_type.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Code::UnsupportedMediaType,
+        "the body must be declared as Content-Type: application/json",
+    ))
+}
+
+/// Runs the call's handler.
+pub fn run(shard: &Shard, call: &Call) -> Outcome {
+    let outcome = match &call.admitted {
+        Err(error) => Err(error.clone()),
+        Ok((route, _)) => panic::catch_unwind(AssertUnwindSafe(|| (route.handler)(shard, call)))
+            .unwrap_or_else(|_| {
+                Err(ApiError::new(
+                    Code::Internal,
+                    "the request ran into a bug of ours",
+                ))
+            }),
+    };
+    outcome.unwrap_or_else(|error| {
+        logs::refused(&error, &call.correlation_id, call.identity());
+        Outcome::Reply(Reply::error(&error, &call.correlation_id))
+    })
+}

@@ -1,0 +1,36 @@
+//! The probes.
+
+use super::{Call, Outcome, Reply};
+use crate::{
+    api::error::{ApiError, Code},
+    shard::Shard,
+};
+
+/// `GET /livez`: the process answers.
+pub(super) fn live(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
+    Ok(Outcome::Reply(ok()))
+}
+
+/// `GET /readyz`: new work would be taken.
+pub(super) fn ready(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
+    if shard.is_stopping() {
+        return Err(ApiError::new(
+            Code::PoolDraining,
+            "the daemon is shutting down",
+        ));
+    }
+    if shard
+        .shared
+        .snapshot
+        .pools
+        .iter()
+        .any(crate::shared::snapshot::Pool::is_ready)
+    {
+        return Ok(Outcome::Reply(ok()));
+    }
+    Err(ApiError::new(Code::PoolUnready, "no pool is ready"))
+}
+
+fn ok() -> Reply {
+    Reply::bytes(200, "text/plain; charset=utf-8", b"ok\n".to_vec())
+}

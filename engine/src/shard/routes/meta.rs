@@ -1,0 +1,56 @@
+//! What the daemon says about itself.
+
+use super::{Call, Outcome, Reply};
+use crate::{
+    api::{
+        error::ApiError,
+        meta::{API_VERSION, Capabilities, EngineCapabilities, RateLimits, Version},
+    },
+    metrics::{self, Format},
+    shard::Shard,
+    shared::snapshot::Pool,
+};
+
+/// `GET /v2/meta/capabilities`.
+pub(super) fn capabilities(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
+    let capabilities = Capabilities {
+        api_version: API_VERSION,
+        engines: shard.shared.snapshot.pools.iter().map(engine).collect(),
+    };
+    Ok(Outcome::Reply(Reply::json(200, &capabilities)))
+}
+
+fn engine(pool: &Pool) -> EngineCapabilities {
+    EngineCapabilities {
+        engine: pool.engine,
+        engine_version: pool.engine_version,
+        ctx_max: pool.ctx_max,
+        supported_workloads: vec!["completion"],
+        concurrency: pool.slots_total(),
+        features: vec![
+            "stream",
+            "cancel",
+            "seed",
+            "temperature",
+            "top_p",
+            "top_k",
+            "stop",
+        ],
+        rate_limits: RateLimits {
+            admission_capacity: pool.admission_capacity,
+        },
+    }
+}
+
+/// `GET /v2/meta/version`.
+pub(super) fn version(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
+    Ok(Outcome::Reply(Reply::json(200, &Version::current())))
+}
+
+/// `GET /metrics`.
+pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
+    let format = Format::accepted(call.request.fields.get("accept"));
+    let text = metrics::expose(&shard.shared.snapshot, &shard.shared.metrics, format);
+    let reply = Reply::bytes(200, format.content_type(), text.into_bytes());
+    Ok(Outcome::Reply(reply))
+}

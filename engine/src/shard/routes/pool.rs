@@ -1,0 +1,85 @@
+//! Pools: the list, and the health of one.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use orchestratord_sched::{ReplicaIndex, ReplicaState};
+
+use super::{Call, Outcome, Reply};
+use crate::{
+    api::{
+        error::{ApiError, Code},
+        pool::{PoolHealth, PoolList, PoolMetrics, PoolView, ReplicaView},
+    },
+    metrics,
+    shard::Shard,
+    shared::snapshot::{Pool, Replica},
+};
+
+/// `GET /v2/pools`.
+pub(super) fn list(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
+    let view = |(index, pool): (usize, &Pool)| PoolView {
+        pool_id: pool.id.clone(),
+        model_ref: pool.model.clone(),
+        engine: pool.engine,
+        engine_version: pool.engine_version,
+        ctx_max: pool.ctx_max,
+        health: describe(shard, index, pool),
+    };
+    let pools = shard.shared.snapshot.pools.iter().enumerate();
+    let list = PoolList {
+        pools: pools.map(view).collect(),
+    };
+    Ok(Outcome::Reply(Reply::json(200, &list)))
+}
+
+/// `GET /v2/pools/{id}/health`.
+pub(super) fn health(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
+    let Some((index, pool)) = shard.shared.snapshot.pool(&call.path_id()) else {
+        return Err(ApiError::new(Code::PoolNotFound, "there is no such pool"));
+    };
+    Ok(Outcome::Reply(Reply::json(
+        200,
+        &describe(shard, index, pool),
+    )))
+}
+
+fn describe(shard: &Shard, index: usize, pool: &Pool) -> PoolHealth {
+    let (tokens_out, tasks_started) = metrics::pool_totals(&shard.shared.metrics, index);
+    let scheduling = &pool.scheduling;
+    PoolHealth {
+        live: pool.replicas.iter().any(is_live),
+        ready: pool.is_ready() && !shard.is_stopping(),
+        draining: shard.is_stopping(),
+        last_error: pool
+            .replicas
+            .iter()
+            .find_map(|replica| replica.condition.last_error()),
+        metrics: PoolMetrics {
+            queue_depth: pool.queue_depth(),
+            slots_total: pool.slots_total(),
+            slots_free: scheduling.slots_free(),
+            tokens_per_s: pool.tokens_per_s.load(Relaxed),
+            tasks_started,
+            tokens_out,
+        },
+        replicas: pool
+            .replicas
+            .iter()
+            .enumerate()
+            .map(|(at, replica)| ReplicaView {
+                replica_id: replica.id.clone(),
+                state: replica.condition.state().name(),
+                slots_total: replica.slots_total,
+                slots_free: scheduling.replica_slots_free(ReplicaIndex(at)),
+            })
+            .collect(),
+    }
+}
+
+/// A starting engine lives already; an unready one has broken.
+fn is_live(replica: &Replica) -> bool {
+    matches!(
+        replica.condition.state(),
+        ReplicaState::Starting | ReplicaState::Ready | ReplicaState::Draining
+    )
+}

@@ -1,0 +1,245 @@
+//! Tasks: submit, show, read, cancel.
+
+use std::time::Duration;
+
+use orchestratord_http::sse_log::Audience;
+use uuid::Uuid;
+
+use super::{Call, Outcome, Reply};
+use crate::{
+    api::{
+        self,
+        error::{ApiError, Code},
+        task::{Accepted, Preparation, Streams, Submission},
+    },
+    clock,
+    metrics::{CancelReason, RejectReason},
+    shard::{
+        Shard,
+        reader::Subscription,
+        table::{Application, Cancel, Rejected, Shown},
+    },
+    shared::{record::TaskRecord, snapshot::Pool},
+};
+
+/// What a caller waits before asking again for a pool without a live replica: the engine's thread
+/// probes at this pace at first.
+const UNAVAILABLE_WAIT: Duration = Duration::from_secs(1);
+
+/// `POST /v2/tasks`.
+pub(super) fn submit(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
+    let submission = Submission::parse(&call.body)?;
+    let id = submission.task_id.unwrap_or_else(clock::new_id);
+    match shard.shared.directory.claim(id, shard.id) {
+        Ok(()) => {
+            let outcome = accept(shard, call, id, submission);
+            if !matches!(outcome, Ok(Outcome::Reply(_))) {
+                shard.shared.directory.forget(id);
+            }
+            outcome
+        }
+        Err(home) if home != shard.id => Ok(Outcome::Elsewhere(home)),
+        Err(_) => accepted_before(shard, call, id, &submission),
+    }
+}
+
+fn accept(
+    shard: &Shard,
+    call: &Call,
+    id: Uuid,
+    submission: Submission,
+) -> Result<Outcome, ApiError> {
+    let (index, pool) = resolve(shard, &submission)?;
+    let application = Application {
+        id,
+        pool: index,
+        submission,
+        owner: call.caller().identity.clone(),
+        correlation_id: call.correlation_id.clone(),
+    };
+    let mut table = shard.table.borrow_mut();
+    let (reason, error) = match available(shard, pool).and_then(|()| table.admit(application)) {
+        Ok(record) => return Ok(Outcome::Reply(accepted(&record))),
+        Err(rejected) => rejected,
+    };
+    // What may be dropped for this task may wait at another shard.
+    if error.code == Code::QueueFullDropLru && call.hops + 1 < shard.shared.mailboxes.len() {
+        return Ok(Outcome::Elsewhere(shard.neighbour()));
+    }
+    table.count_rejected(index, reason);
+    Err(ApiError {
+        engine: Some(pool.engine),
+        ..error
+    })
+}
+
+/// The same id came before: the same answer to the same request, 409 to any other.
+fn accepted_before(
+    shard: &Shard,
+    call: &Call,
+    id: Uuid,
+    submission: &Submission,
+) -> Result<Outcome, ApiError> {
+    let conflict = || {
+        ApiError::new(
+            Code::Conflict,
+            "`task_id` is taken by another task; choose a new one",
+        )
+    };
+    let task = shard.table.borrow().get(id).ok_or_else(conflict)?;
+    let task = task.borrow();
+    let record = &task.record;
+    if record.owner != call.caller().identity || record.submission != *submission {
+        return Err(conflict());
+    }
+    Ok(Outcome::Reply(accepted(record)))
+}
+
+fn accepted(record: &TaskRecord) -> Reply {
+    let streams = Streams::of(record.id);
+    let location = format!("/v2/tasks/{}", record.id);
+    let body = Accepted {
+        task_id: record.id,
+        queue_position: record.queue_position,
+        predicted_start_ms: api::whole_ms(record.predicted_start),
+        backoff_ms: api::whole_ms(record.backoff),
+        streams,
+        preparation: Preparation::default(),
+    };
+    Reply::json(202, &body)
+        .with("Location", location)
+        .with_budgets()
+}
+
+fn resolve<'s>(shard: &'s Shard, submission: &Submission) -> Result<(usize, &'s Pool), ApiError> {
+    let pools = || shard.shared.snapshot.pools.iter().enumerate();
+    let serving = || pools().filter(|(_, pool)| pool.serves(&submission.model_ref));
+    if serving().next().is_none() {
+        shard.shared.metrics[shard.id.0].model_not_found.increment();
+        return Err(ApiError::new(
+            Code::ModelNotFound,
+            "`model_ref` names no model that is served here; GET /v2/pools lists them",
+        ));
+    }
+    let wanted = submission.engine.as_deref();
+    let (index, pool) = serving()
+        .find(|(_, pool)| wanted.is_none_or(|engine| engine == pool.engine))
+        .ok_or_else(|| {
+            ApiError::new(
+                Code::PoolUnavailable,
+                "no pool of that engine serves the model",
+            )
+            .after(UNAVAILABLE_WAIT)
+        })?;
+    if submission.ctx_tokens > pool.ctx_max {
+        return Err(ApiError::invalid(format!(
+            "`ctx` is over the {} tokens of context that the model's pool has",
+            pool.ctx_max
+        )));
+    }
+    Ok((index, pool))
+}
+
+fn available(shard: &Shard, pool: &Pool) -> Result<(), Rejected> {
+    if shard.is_stopping() {
+        let error = ApiError::new(Code::PoolDraining, "the daemon is shutting down");
+        return Err((RejectReason::ShuttingDown, error.after(UNAVAILABLE_WAIT)));
+    }
+    if pool.is_ready() {
+        return Ok(());
+    }
+    let error = if pool.is_starting() {
+        ApiError::new(Code::PoolUnready, "the model's pool is still starting")
+    } else {
+        ApiError::new(Code::PoolUnavailable, "the model's engine is down")
+    };
+    Err((RejectReason::PoolUnavailable, error.after(UNAVAILABLE_WAIT)))
+}
+
+/// Finds the task of the path, for a caller who may know of it.
+enum Found {
+    /// It lives here.
+    Here(Shown),
+    /// Another shard is its home.
+    Elsewhere(Outcome),
+}
+
+fn find(shard: &Shard, call: &Call) -> Result<Found, ApiError> {
+    let id: Uuid = call
+        .path_id()
+        .parse()
+        .map_err(|_| ApiError::task_not_found())?;
+    let home = shard
+        .shared
+        .directory
+        .home(id)
+        .ok_or_else(ApiError::task_not_found)?;
+    let Some(task) = shard.table.borrow().get(id) else {
+        return Ok(Found::Elsewhere(Outcome::Elsewhere(home)));
+    };
+    if call.caller().may_see(&task.borrow().record.owner) {
+        return Ok(Found::Here(task));
+    }
+    Err(ApiError::task_not_found())
+}
+
+/// `GET /v2/tasks/{id}`.
+pub(super) fn show(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
+    let task = match find(shard, call)? {
+        Found::Here(task) => task,
+        Found::Elsewhere(outcome) => return Ok(outcome),
+    };
+    let task = task.borrow();
+    let pool = &shard.shared.snapshot.pools[task.record.pool];
+    Ok(Outcome::Reply(Reply::json(200, &task.view(pool))))
+}
+
+/// `GET /v2/tasks/{id}/events`.
+pub(super) fn events(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
+    let last_event_id = last_event_id(call)?;
+    let audience = audience(call)?;
+    let task = match find(shard, call)? {
+        Found::Here(task) => task,
+        Found::Elsewhere(outcome) => return Ok(outcome),
+    };
+    let id = task.borrow().record.id;
+    Ok(Outcome::Stream(Subscription::new(
+        id,
+        last_event_id,
+        audience,
+    )))
+}
+
+fn last_event_id(call: &Call) -> Result<Option<u64>, ApiError> {
+    let Some(id) = call.request.fields.get("last-event-id") else {
+        return Ok(None);
+    };
+    id.parse()
+        .map(Some)
+        .map_err(|_| ApiError::invalid("`Last-Event-ID` must be the id of an event of this stream"))
+}
+
+fn audience(call: &Call) -> Result<Audience, ApiError> {
+    match call.request.target.query("verbose").as_deref() {
+        None | Some("false") => Ok(Audience::Plain),
+        Some("true" | "") => Ok(Audience::Verbose),
+        Some(_) => Err(ApiError::invalid("`verbose` must be true or false")),
+    }
+}
+
+/// `POST /v2/tasks/{id}/cancel`.
+pub(super) fn cancel(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
+    let task = match find(shard, call)? {
+        Found::Here(task) => task,
+        Found::Elsewhere(outcome) => return Ok(outcome),
+    };
+    let id = task.borrow().record.id;
+    match shard
+        .table
+        .borrow_mut()
+        .cancel(&task, CancelReason::Requested)
+    {
+        Cancel::Done => Ok(Outcome::ReplyAfterReaders(Reply::empty(204))),
+        Cancel::InTransit => Ok(Outcome::InTransit(id)),
+    }
+}

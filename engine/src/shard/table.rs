@@ -1,0 +1,209 @@
+//! The tasks that live on this shard, and what happens to them.
+//!
+//! A task's home is the shard that admitted it, until another shard steals it; from the moment it
+//! has a slot it never moves again. Only its home touches it.
+//!
+//! **Slots first.** Whoever has a free slot in hand gives it to the most urgent task anywhere
+//! before it lets go of it; whoever makes a task visible looks for a slot afterwards. What decides
+//! is `sched`; this file carries it out. How tasks come in, what engines say of them and how they
+//! end is in the files below.
+
+mod admission;
+mod ending;
+mod generation;
+
+pub use admission::{Application, Rejected};
+pub use ending::Cancel;
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
+
+use orchestratord_gpu::SequenceKey;
+use orchestratord_sched::{Dispatched, Dispatcher, Estimate, Instant, Lease, Origin, ShardId};
+use uuid::Uuid;
+
+use super::{
+    mailbox::{Message, Outbox},
+    task::{Phase, Run, Task},
+};
+use crate::{
+    api::error::{ApiError, Code},
+    logs,
+    metrics::{PoolCounters, RejectReason},
+    shared::{
+        Shared,
+        record::TaskRecord,
+        snapshot::{Order, Pool},
+        stage::Stage,
+    },
+};
+
+/// A task, handed out so that no borrow of the table outlives a look.
+pub type Shown = Rc<RefCell<Task>>;
+
+/// All tasks of one shard.
+pub struct Table {
+    /// Messages to other shards, sent after each turn.
+    pub outbox: Outbox,
+    me: ShardId,
+    shared: Arc<Shared>,
+    queues: Vec<Dispatcher<Arc<TaskRecord>>>,
+    estimates: Vec<Estimate>,
+    tasks: HashMap<Uuid, Shown>,
+    running: HashMap<SequenceKey, Shown>,
+    /// Ended tasks, oldest first; the oldest is forgotten when there are too many.
+    ended: VecDeque<Uuid>,
+    sequences: u64,
+    /// Slots that tasks have just left, until [`Table::reuse_slots`] gives them on.
+    slots_in_hand: Vec<(usize, Lease)>,
+    scratch: Vec<u8>,
+}
+impl Table {
+    /// No tasks yet.
+    pub fn new(me: ShardId, shared: Arc<Shared>) -> Self {
+        let pools = &shared.snapshot.pools;
+        let queue = |pool: &Pool| Dispatcher::new(me, Arc::clone(&pool.scheduling));
+        Self {
+            outbox: Outbox::default(),
+            me,
+            queues: pools.iter().map(queue).collect(),
+            estimates: pools.iter().map(|_| Estimate::default()).collect(),
+            tasks: HashMap::new(),
+            running: HashMap::new(),
+            ended: VecDeque::new(),
+            sequences: 0,
+            slots_in_hand: Vec::new(),
+            scratch: Vec::new(),
+            shared,
+        }
+    }
+
+    /// The task, if this shard is its home.
+    pub fn get(&self, id: Uuid) -> Option<Shown> {
+        self.tasks.get(&id).cloned()
+    }
+
+    /// A submission was turned away.
+    pub fn count_rejected(&self, pool: usize, reason: RejectReason) {
+        self.counters(pool).rejected(reason);
+    }
+
+    fn counters(&self, pool: usize) -> &PoolCounters {
+        &self.shared.metrics[self.me.0].pools[pool]
+    }
+
+    fn pool(&self, index: usize) -> &Pool {
+        &self.shared.snapshot.pools[index]
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    fn put(&mut self, task: Task) -> Shown {
+        let id = task.record.id;
+        let task = Rc::new(RefCell::new(task));
+        self.tasks.insert(id, Rc::clone(&task));
+        task
+    }
+
+    /// Gives free slots of the pool to the most urgent tasks anywhere, until there is no slot or
+    /// no task.
+    pub fn look_for_work(&mut self, pool: usize) {
+        while self.may_start()
+            && let Some(dispatched) = self.queues[pool].dispatch()
+        {
+            self.start(pool, dispatched);
+        }
+        self.reuse_slots();
+    }
+
+    /// Each slot in hand goes to the most urgent task anywhere, or back to its replica. A loop and
+    /// not a recursion: a task that fails as it starts leaves its slot in hand again.
+    fn reuse_slots(&mut self) {
+        while let Some((pool, lease)) = self.slots_in_hand.pop() {
+            if !self.may_start() {
+                drop(lease);
+            } else if let Some(dispatched) = self.queues[pool].dispatch_with(lease) {
+                self.start(pool, dispatched);
+            }
+        }
+    }
+
+    /// Once tasks are being ended, none is started.
+    fn may_start(&self) -> bool {
+        self.shared.stages.now() < Stage::Ending
+    }
+
+    fn start(&mut self, pool: usize, dispatched: Dispatched<Arc<TaskRecord>>) {
+        let Dispatched {
+            task: record,
+            lease,
+            origin,
+            ticket,
+        } = dispatched;
+        let task = match origin {
+            Origin::Own => self
+                .get(record.id)
+                .expect("a queued task stands in the table"),
+            Origin::StolenFrom(victim) => {
+                self.shared.directory.moved(record.id, self.me);
+                self.shared.metrics[self.me.0].stolen_from[victim.0].increment();
+                self.outbox.send(
+                    victim,
+                    Message::Stolen {
+                        task: record.id,
+                        pool,
+                    },
+                );
+                self.put(Task::new(Arc::clone(&record), Phase::Queued(ticket)))
+            }
+        };
+        let replica = lease.replica().0;
+        self.counters(pool).started(replica, record.class());
+        logs::placed(&record, self.pool(pool), replica);
+        let sequence = self.next_sequence();
+        let run = Run::new(lease, sequence, self.now());
+        task.borrow_mut().start(run, self.pool(pool));
+        self.running.insert(sequence, Rc::clone(&task));
+        let order = Order::Start {
+            home: self.me,
+            sequence,
+            generation: record.generation(),
+        };
+        if self.pool(pool).replicas[replica]
+            .orders
+            .try_send(order)
+            .is_err()
+        {
+            let message = "the engine's queue of orders is full; send the task again";
+            self.fail(&task, &ApiError::new(Code::ReplicaExhausted, message));
+        }
+    }
+
+    fn next_sequence(&mut self) -> SequenceKey {
+        // The shard's number in the top bits keeps the shards' keys apart.
+        let key = (self.me.0 as u64) << 48 | self.sequences;
+        self.sequences += 1;
+        SequenceKey(key)
+    }
+
+    /// A thief took one of our tasks: its readers follow it, and the runway is filled again.
+    pub fn stolen(&mut self, id: Uuid, pool: usize) {
+        if let Some(task) = self.tasks.remove(&id) {
+            let mut task = task.borrow_mut();
+            task.leave();
+            if task.abandoned
+                && let Some(home) = self.shared.directory.home(id)
+            {
+                self.outbox.send(home, Message::Abandoned { task: id });
+            }
+        }
+        self.queues[pool].refill();
+        self.look_for_work(pool);
+    }
+}

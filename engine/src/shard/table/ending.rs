@@ -1,0 +1,182 @@
+//! How tasks end other than well, and the books of all that have ended.
+
+use std::{rc::Rc, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{Shown, Table};
+use crate::{
+    api::error::{ApiError, Code},
+    logs::{self, StreamEnd},
+    metrics::CancelReason,
+    shard::task::{Phase, Run},
+    shared::snapshot::Order,
+};
+
+/// What became of a cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// The task has ended, by this cancel or before.
+    Done,
+    /// A thief has it and has not told us yet: wait until it has moved, then ask its new home.
+    InTransit,
+}
+
+impl Table {
+    /// Ends a task that runs or waits with an error event.
+    pub(super) fn fail(&mut self, task: &Shown, error: &ApiError) {
+        let engine = self.pool(task.borrow().record.pool).engine;
+        let now = self.now();
+        let run = task.borrow_mut().break_off(error, engine, now);
+        self.settle(task, run, Some(error));
+    }
+
+    /// The books of a task that has ended: counts, log line, retention; and its slot, if it had
+    /// one, goes to the next.
+    pub(super) fn settle(&mut self, task: &Shown, run: Option<Run>, error: Option<&ApiError>) {
+        let ended = task.borrow();
+        let record = Arc::clone(&ended.record);
+        let end = StreamEnd {
+            replica: run.as_ref().map(|run| run.lease.replica().0),
+            tokens_in: ended.tokens_in,
+            tokens_out: ended.tokens_out,
+            decode: ended.decode_time(self.now()),
+        };
+        drop(ended);
+        logs::stream_ended(&record, self.pool(record.pool), end, error);
+        self.shared.stages.live_tasks.leave();
+        self.retain(record.id);
+        let Some(run) = run else {
+            return;
+        };
+        self.running.remove(&run.sequence);
+        let now = self.now();
+        let estimate = &mut self.estimates[record.pool];
+        estimate.observe_service(now.since(run.started));
+        if run.first_token.is_some() {
+            estimate.observe_decode(end.decode, end.tokens_out.saturating_sub(1));
+            self.counters(record.pool)
+                .decoded(record.class(), end.decode);
+        }
+        self.slots_in_hand.push((record.pool, run.lease));
+    }
+
+    /// Keeps the ended task readable and forgets the oldest when there are too many.
+    fn retain(&mut self, id: Uuid) {
+        self.ended.push_back(id);
+        while self.ended.len() > self.shared.settings.finished_tasks_max {
+            let Some(oldest) = self.ended.pop_front() else {
+                return;
+            };
+            self.tasks.remove(&oldest);
+            self.shared.directory.forget(oldest);
+        }
+    }
+
+    /// Ends a task because nobody wants it any more.
+    pub fn cancel(&mut self, task: &Shown, reason: CancelReason) -> Cancel {
+        let error = ApiError::new(
+            Code::Canceled,
+            match reason {
+                CancelReason::Requested => "the task was canceled",
+                CancelReason::Disconnected => "the task was canceled: its last reader went away",
+            },
+        );
+        if task.borrow().has_ended() {
+            return Cancel::Done;
+        }
+        if !self.take_back(task) {
+            return Cancel::InTransit;
+        }
+        let record = Arc::clone(&task.borrow().record);
+        let replica = match &task.borrow().phase {
+            Phase::Running(run) => Some(run.lease.replica().0),
+            Phase::Queued(_) | Phase::Ended(_) => None,
+        };
+        self.counters(record.pool).canceled(replica, reason);
+        logs::canceled(&record, self.pool(record.pool), reason);
+        self.fail(task, &error);
+        self.reuse_slots();
+        Cancel::Done
+    }
+
+    /// The last reader left a task that ends with its readers.
+    pub fn abandon(&mut self, task: &Shown) {
+        if self.cancel(task, CancelReason::Disconnected) == Cancel::InTransit {
+            task.borrow_mut().abandoned = true;
+        }
+    }
+
+    /// The last reader had left before the task was stolen, and nobody has come since.
+    pub fn abandoned_elsewhere(&mut self, id: Uuid) {
+        if let Some(task) = self.get(id)
+            && task.borrow().is_unread()
+        {
+            self.abandon(&task);
+        }
+    }
+
+    /// Takes a task out of the queue or off its engine. `false`: a thief has it.
+    fn take_back(&mut self, task: &Shown) -> bool {
+        let task = task.borrow();
+        let pool = task.record.pool;
+        match &task.phase {
+            Phase::Queued(ticket) => self.queues[pool].remove(*ticket).is_some(),
+            Phase::Running(run) => {
+                let order = Order::Cancel {
+                    sequence: run.sequence,
+                };
+                // A full order queue means an engine that hangs; it will be told nothing more
+                // about this sequence, and what it says about it goes nowhere.
+                let _ = self.pool(pool).replicas[run.lease.replica().0]
+                    .orders
+                    .try_send(order);
+                true
+            }
+            Phase::Ended(_) => true,
+        }
+    }
+
+    /// Ends running tasks about which their engine has been silent for too long.
+    pub fn end_silent(&mut self) {
+        let now = self.now();
+        let limit = self.shared.settings.timeouts.decode;
+        let silent: Vec<Shown> = self
+            .running
+            .values()
+            .filter(|task| match &task.borrow().phase {
+                Phase::Running(run) => now.since(run.heard) > limit,
+                Phase::Queued(_) | Phase::Ended(_) => false,
+            })
+            .map(Rc::clone)
+            .collect();
+        let error = ApiError::new(Code::DecodeTimeout, "the engine has stopped answering");
+        for task in silent {
+            self.take_back(&task);
+            self.fail(&task, &error);
+        }
+        self.reuse_slots();
+    }
+
+    /// The grace is over: every task ends with an error event.
+    pub fn end_all(&mut self) {
+        let error = ApiError::new(Code::PoolDraining, "the daemon is shutting down");
+        let live: Vec<Shown> = self
+            .tasks
+            .values()
+            .filter(|task| !task.borrow().has_ended())
+            .map(Rc::clone)
+            .collect();
+        // Waiting tasks first: no slot that is freed here starts one of them.
+        let (waiting, running): (Vec<_>, Vec<_>) = live
+            .into_iter()
+            .partition(|task| matches!(task.borrow().phase, Phase::Queued(_)));
+        for task in waiting.into_iter().chain(running) {
+            // In transit: its new home ends it.
+            if !task.borrow().has_ended() && self.take_back(&task) {
+                self.fail(&task, &error);
+            }
+        }
+        self.reuse_slots();
+    }
+}

@@ -1,0 +1,129 @@
+//! What engines say about the tasks that run here.
+
+use std::rc::Rc;
+
+use orchestratord_gpu::{
+    SequenceKey,
+    event::{Event, Fault, Finish},
+};
+use orchestratord_sched::{Instant, Progress};
+
+use super::{Shown, Table};
+use crate::{
+    api::{
+        error::{ApiError, Code},
+        event::Metrics,
+    },
+    logs,
+    shard::task::{Phase, Task},
+};
+
+impl Table {
+    /// An engine said something about one of our sequences.
+    pub fn said(&mut self, sequence: SequenceKey, event: Event) {
+        // No such sequence: it was canceled while the engine was speaking.
+        let Some(task) = self.running.get(&sequence).map(Rc::clone) else {
+            return;
+        };
+        match event {
+            Event::Started { prompt_tokens } => self.prefilling(&task, prompt_tokens),
+            Event::Token { text } => self.token(&task, &text),
+            Event::End { finish, usage } => self.finish(&task, finish, usage.completion_tokens),
+            Event::Fault(fault) => self.fail(&task, &explain(&fault)),
+        }
+        self.reuse_slots();
+    }
+
+    fn prefilling(&mut self, task: &Shown, prompt_tokens: u32) {
+        let mut task = task.borrow_mut();
+        task.tokens_in = prompt_tokens;
+        let now = self.now();
+        if let Phase::Running(run) = &mut task.phase {
+            run.heard = now;
+            let replica = run.lease.replica().0;
+            let counters = self.counters(task.record.pool).tokens(replica);
+            counters.tokens_in.add(prompt_tokens.into());
+        }
+    }
+
+    fn token(&mut self, task: &Shown, text: &str) {
+        let now = self.now();
+        let mut task = task.borrow_mut();
+        let Phase::Running(run) = &mut task.phase else {
+            return;
+        };
+        run.heard = now;
+        let replica = run.lease.replica().0;
+        let first = run
+            .first_token
+            .replace(run.first_token.unwrap_or(now))
+            .is_none();
+        let started = run.started;
+        task.token(text, &mut self.scratch);
+        let pool = task.record.pool;
+        self.counters(pool).tokens(replica).tokens_out.increment();
+        if first {
+            let record = &task.record;
+            self.estimates[pool].observe_first_token(now.since(started));
+            let waited = now.since(record.admitted);
+            self.counters(pool).first_token(record.class(), waited);
+            logs::stream_started(record, self.pool(pool), replica, task.tokens_in);
+        }
+        if task.metrics_due(now) {
+            let metrics = self.metrics(&task, now);
+            task.measure(metrics);
+        }
+    }
+
+    fn metrics(&self, task: &Task, now: Instant) -> Metrics {
+        let record = &task.record;
+        let tokens_left = record
+            .submission
+            .expected_tokens
+            .saturating_sub(task.tokens_out);
+        let time_left = record.deadline.map(|deadline| deadline.since(now));
+        Metrics {
+            queue_depth: self.pool(record.pool).queue_depth(),
+            on_time_probability: time_left.map_or(1.0, |time_left| {
+                self.estimates[record.pool].on_time_probability(
+                    Progress::Decode,
+                    tokens_left,
+                    time_left,
+                )
+            }),
+            kv_warmth: 0.0,
+            tokens_budget_remaining: None,
+            time_budget_remaining_ms: None,
+            cost_budget_remaining: None,
+        }
+    }
+
+    fn finish(&mut self, task: &Shown, finish: Finish, tokens_out: u32) {
+        let now = self.now();
+        let mut ended = task.borrow_mut();
+        // A text that was held back comes with its next one: there may be more tokens than events.
+        let unseen = tokens_out.saturating_sub(ended.tokens_out);
+        ended.tokens_out += unseen;
+        let run = ended.finish(finish, now);
+        if let Some(run) = &run {
+            let counters = self.counters(ended.record.pool);
+            counters
+                .tokens(run.lease.replica().0)
+                .tokens_out
+                .add(unseen.into());
+        }
+        drop(ended);
+        self.settle(task, run, None);
+    }
+}
+
+/// What a fault of an engine means to the caller.
+fn explain(fault: &Fault) -> ApiError {
+    match fault {
+        Fault::ContextExceeded { .. } => ApiError::invalid(fault.to_string()),
+        Fault::Broken(_) => ApiError::new(
+            Code::WorkerReset,
+            "the engine broke while it generated; send the task again",
+        ),
+    }
+}

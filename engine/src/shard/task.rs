@@ -1,0 +1,321 @@
+//! One task at its home: its state, its event log, its readers.
+//!
+//! The log is the one truth about a task: what readers see is what was appended, and nothing can
+//! be appended to a closed log. That is why a cancel is race-free: it closes the log before it is
+//! answered.
+
+use std::{sync::Arc, task::Waker, time::Duration};
+
+use orchestratord_gpu::{SequenceKey, event::Finish};
+use orchestratord_http::sse_log::Log;
+use orchestratord_sched::{Instant, Lease, TaskEvent, TaskState, Ticket};
+
+use crate::{
+    api::{
+        self,
+        error::{ApiError, Code},
+        event::{self, End, Metrics, MetricsVerbose, Prep, Started, StartedVerbose, Usage},
+        task::{Placement, Streams, TaskView, Timings},
+    },
+    shared::{record::TaskRecord, snapshot::Pool},
+};
+
+/// The least time between two `metrics` events of one stream.
+const METRICS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Where a task stands, with what belongs to that stand.
+pub enum Phase {
+    /// In this shard's queue, or on its way to a thief who has not told us yet.
+    Queued(Ticket),
+    /// On a slot.
+    Running(Run),
+    /// Its log is closed.
+    Ended(Ending),
+}
+
+/// What a running task holds.
+pub struct Run {
+    /// Its slot.
+    pub lease: Lease,
+    /// What its engine calls it.
+    pub sequence: SequenceKey,
+    /// When it got the slot.
+    pub started: Instant,
+    /// When its first token came.
+    pub first_token: Option<Instant>,
+    /// When the engine last said something about it.
+    pub heard: Instant,
+    /// When its last `metrics` event was appended.
+    measured: Option<Instant>,
+}
+
+impl Run {
+    /// A run that begins now.
+    pub fn new(lease: Lease, sequence: SequenceKey, now: Instant) -> Self {
+        Self {
+            lease,
+            sequence,
+            started: now,
+            first_token: None,
+            heard: now,
+            measured: None,
+        }
+    }
+}
+
+/// What is left of a task that ended.
+#[derive(Clone, Copy)]
+pub struct Ending {
+    error: Option<Code>,
+    replica: Option<usize>,
+    started: Option<Instant>,
+    first_token: Option<Instant>,
+    ended: Instant,
+}
+
+/// One task at home.
+pub struct Task {
+    /// What was decided at admission.
+    pub record: Arc<TaskRecord>,
+    /// Its events.
+    pub log: Log,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Tokens of the prompt, once the engine has counted them.
+    pub tokens_in: u32,
+    /// Tokens generated.
+    pub tokens_out: u32,
+    /// Its last reader left while a thief had it.
+    pub abandoned: bool,
+    state: TaskState,
+    /// A thief has it: readers go on to the directory's answer.
+    moved: bool,
+    readers: usize,
+    waiting: Vec<Waker>,
+}
+
+impl Task {
+    /// A task that waits, or is about to start.
+    pub fn new(record: Arc<TaskRecord>, phase: Phase) -> Self {
+        Self {
+            record,
+            log: Log::new(),
+            phase,
+            tokens_in: 0,
+            tokens_out: 0,
+            abandoned: false,
+            state: TaskState::Queued,
+            moved: false,
+            readers: 0,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Whether its log is closed.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Whether its readers must look elsewhere.
+    pub fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// A thief has it: its readers are told.
+    pub fn leave(&mut self) {
+        self.moved = true;
+        self.wake_readers();
+    }
+
+    /// One more reader.
+    pub fn attach(&mut self) {
+        self.readers += 1;
+    }
+
+    /// One reader less. Whether the task was abandoned by that: nobody reads it, and it is one
+    /// that ends with its readers.
+    pub fn detach(&mut self) -> bool {
+        self.readers -= 1;
+        let wanted = self.moved || self.has_ended() || !self.record.ends_with_readers();
+        self.is_unread() && !wanted
+    }
+
+    /// Whether nobody reads it.
+    pub fn is_unread(&self) -> bool {
+        self.readers == 0
+    }
+
+    /// Wakes `reader` when the log grows or the task moves.
+    pub fn notify(&mut self, reader: &Waker) {
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(reader)) {
+            self.waiting.push(reader.clone());
+        }
+    }
+
+    fn wake_readers(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    fn advance(&mut self, event: TaskEvent) {
+        self.state = self
+            .state
+            .next(event)
+            .expect("only queued and running tasks are advanced, each along the table");
+    }
+
+    /// It got a slot: the stream begins.
+    pub fn start(&mut self, run: Run, pool: &Pool) {
+        self.advance(TaskEvent::Start);
+        let started = Started {
+            queue_position: self.record.queue_position,
+            predicted_start_ms: api::whole_ms(self.record.predicted_start),
+        };
+        let verbose = StartedVerbose {
+            started,
+            pool_id: &pool.id,
+            replica_id: &pool.replicas[run.lease.replica().0].id,
+            kv_warmth: 0.0,
+        };
+        let (plain, verbose) = (api::json(&started), api::json(&verbose));
+        self.log.append_by_audience("started", &plain, &verbose);
+        self.phase = Phase::Running(run);
+        self.wake_readers();
+    }
+
+    /// A token came. `scratch` is memory to write in. Whether `metrics` are due.
+    pub fn token(&mut self, text: &str, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        event::token(scratch, text, self.tokens_out);
+        self.log.append("token", scratch);
+        self.tokens_out += 1;
+        self.wake_readers();
+    }
+
+    /// Whether a `metrics` event is due; if so, the next is due an interval from now.
+    pub fn metrics_due(&mut self, now: Instant) -> bool {
+        let Phase::Running(run) = &mut self.phase else {
+            return false;
+        };
+        let due = run
+            .measured
+            .is_none_or(|measured| now.since(measured) >= METRICS_INTERVAL);
+        if due {
+            run.measured = Some(now);
+        }
+        due
+    }
+
+    /// Tells the readers how things stand.
+    pub fn measure(&mut self, metrics: Metrics) {
+        let verbose = MetricsVerbose {
+            metrics,
+            prep: Prep::default(),
+            human: "The task is generating.",
+        };
+        let (plain, verbose) = (api::json(&metrics), api::json(&verbose));
+        self.log.append_by_audience("metrics", &plain, &verbose);
+    }
+
+    /// The engine has finished: the stream ends well.
+    pub fn finish(&mut self, finish: Finish, now: Instant) -> Option<Run> {
+        let decode_ms = api::whole_ms(self.decode_time(now));
+        let end = End {
+            tokens_out: self.tokens_out,
+            decode_time_ms: decode_ms,
+            decode_ms,
+            finish_reason: finish.name(),
+            usage: Usage {
+                prompt_tokens: self.tokens_in,
+                completion_tokens: self.tokens_out,
+                total_tokens: self.tokens_in + self.tokens_out,
+            },
+        };
+        self.log.close("end", &api::json(&end));
+        self.close(TaskEvent::Finish, None, now)
+    }
+
+    /// The stream ends with an error: canceled, or failed.
+    pub fn break_off(&mut self, error: &ApiError, engine: &str, now: Instant) -> Option<Run> {
+        self.log.close("error", &event::error(error, engine));
+        let event = match error.code {
+            Code::Canceled => TaskEvent::Cancel,
+            _ => TaskEvent::Fail,
+        };
+        self.close(event, Some(error.code), now)
+    }
+
+    /// What it held while it ran is handed back.
+    fn close(&mut self, event: TaskEvent, error: Option<Code>, now: Instant) -> Option<Run> {
+        self.advance(event);
+        self.wake_readers();
+        let ending = Ending {
+            error,
+            ended: now,
+            ..self.so_far()
+        };
+        match std::mem::replace(&mut self.phase, Phase::Ended(ending)) {
+            Phase::Running(run) => Some(run),
+            Phase::Queued(_) | Phase::Ended(_) => None,
+        }
+    }
+
+    /// From the first token until `now`, or until it ended.
+    pub fn decode_time(&self, now: Instant) -> Duration {
+        let (first_token, last) = match &self.phase {
+            Phase::Queued(_) => (None, now),
+            Phase::Running(run) => (run.first_token, now),
+            Phase::Ended(ending) => (ending.first_token, ending.ended),
+        };
+        first_token.map_or(Duration::ZERO, |first| last.since(first))
+    }
+
+    /// What `GET /v2/tasks/{id}` says.
+    pub fn view(&self, pool: &Pool) -> TaskView {
+        let record = &self.record;
+        let ending = self.so_far();
+        let unix_ms =
+            |at: Instant| record.admitted_unix_ms + api::whole_ms(at.since(record.admitted));
+        TaskView {
+            task_id: record.id,
+            state: self.state.name(),
+            priority: record.submission.priority,
+            queue_position: record.queue_position,
+            predicted_start_ms: api::whole_ms(record.predicted_start),
+            timings: Timings {
+                admitted_ms: record.admitted_unix_ms,
+                started_ms: ending.started.map(unix_ms),
+                first_token_ms: ending.first_token.map(unix_ms),
+                ended_ms: self.has_ended().then(|| unix_ms(ending.ended)),
+            },
+            placement: Placement {
+                pool_id: pool.id.clone(),
+                replica_id: ending.replica.map(|at| pool.replicas[at].id.clone()),
+            },
+            tokens_in: self.tokens_in,
+            tokens_out: self.tokens_out,
+            error: ending.error.map(Code::name),
+            streams: Streams::of(record.id),
+        }
+    }
+
+    /// What an ending would keep of it now.
+    fn so_far(&self) -> Ending {
+        let nothing = Ending {
+            error: None,
+            replica: None,
+            started: None,
+            first_token: None,
+            ended: self.record.admitted,
+        };
+        match &self.phase {
+            Phase::Queued(_) => nothing,
+            Phase::Ended(ending) => *ending,
+            Phase::Running(run) => Ending {
+                replica: Some(run.lease.replica().0),
+                started: Some(run.started),
+                first_token: run.first_token,
+                ..nothing
+            },
+        }
+    }
+}

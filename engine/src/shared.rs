@@ -1,0 +1,37 @@
+//! The only state that several threads touch. Everything else is single-threaded.
+
+pub mod directory;
+pub mod record;
+pub mod ring;
+pub mod snapshot;
+pub mod stage;
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Clock,
+    metrics::Metrics,
+    settings::Settings,
+    shard::mailbox::Message,
+    shared::{directory::Directory, ring::Ring, snapshot::Snapshot, stage::Stages},
+};
+
+/// What every thread of the daemon can reach.
+pub struct Shared {
+    /// Where it listens, with its port.
+    pub addr: std::net::SocketAddr,
+    /// What the daemon was told.
+    pub settings: Settings,
+    /// The one zero of time.
+    pub clock: Clock,
+    /// The pools.
+    pub snapshot: Arc<Snapshot>,
+    /// Which shard is home to which task.
+    pub directory: Directory,
+    /// Each shard's mailbox.
+    pub mailboxes: Vec<Arc<Ring<Message>>>,
+    /// Each shard's counters.
+    pub metrics: Metrics,
+    /// How far the daemon is on its way down.
+    pub stages: Stages,
+}

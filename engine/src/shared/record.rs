@@ -1,0 +1,66 @@
+//! What travels with a task when it is stolen: everything that was decided at admission.
+
+use std::time::Duration;
+
+use orchestratord_gpu::{Generation, Sampling};
+use orchestratord_sched::{Class, Instant};
+use uuid::Uuid;
+
+use crate::{
+    api::task::{OnDisconnect, Submission},
+    identity::Identity,
+};
+
+/// An admitted task, as it was admitted. It never changes.
+#[derive(Debug)]
+pub struct TaskRecord {
+    /// Its id.
+    pub id: Uuid,
+    /// The request as it came, for comparing it with one that brings the same id.
+    pub submission: Submission,
+    /// The caller's seed, or one that was drawn: with it the text can be had again.
+    pub seed: u64,
+    /// Whose it is.
+    pub owner: Identity,
+    /// The request that made it, for logs.
+    pub correlation_id: String,
+    /// The pool that took it, by its place in the snapshot.
+    pub pool: usize,
+    /// When it was admitted.
+    pub admitted: Instant,
+    /// The same on the calendar, in milliseconds since 1970.
+    pub admitted_unix_ms: u64,
+    /// When its last token is wanted.
+    pub deadline: Option<Instant>,
+    /// Tasks ahead at admission.
+    pub queue_position: u32,
+    /// The wait predicted at admission.
+    pub predicted_start: Duration,
+    /// How long a caller with more work should wait before the next request.
+    pub backoff: Duration,
+}
+
+impl TaskRecord {
+    /// Its class.
+    pub fn class(&self) -> Class {
+        self.submission.priority.into()
+    }
+
+    /// What its engine is asked.
+    pub fn generation(&self) -> Generation {
+        Generation {
+            prompt: self.submission.prompt.clone(),
+            max_tokens: self.submission.max_tokens,
+            sampling: Sampling {
+                seed: self.seed,
+                ..self.submission.sampling
+            },
+            stop: self.submission.stop.clone(),
+        }
+    }
+
+    /// Whether it ends with its last reader.
+    pub fn ends_with_readers(&self) -> bool {
+        self.submission.on_disconnect == OnDisconnect::Cancel
+    }
+}

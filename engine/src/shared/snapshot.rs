@@ -1,0 +1,163 @@
+//! The pools as published: what every shard may read without asking anybody.
+//!
+//! A snapshot never changes; what changes about a pool (free slots, readiness, queue) stands in
+//! atomics behind it. The shared scheduling state of a pool is `sched`'s; the order queue of a
+//! replica leads to the thread that runs its engine.
+
+use std::sync::{Arc, Mutex, atomic::AtomicU64};
+
+use orchestratord_gpu::Generation;
+use orchestratord_sched::{self as sched, Class, Policy, ReplicaState, ShardId};
+
+use super::record::TaskRecord;
+
+/// What a shard asks an engine's thread. Orders of one replica arrive in the order in which they
+/// were sent: a slot that a `Cancel` frees can be ordered again at once.
+#[derive(Debug)]
+pub enum Order {
+    /// Generate; tell `home` about it under `sequence`.
+    Start {
+        /// The shard that hears of it.
+        home: ShardId,
+        /// Unique while it runs.
+        sequence: orchestratord_gpu::SequenceKey,
+        /// What to generate.
+        generation: Generation,
+    },
+    /// Stop, and tell nobody.
+    Cancel {
+        /// Which.
+        sequence: orchestratord_gpu::SequenceKey,
+    },
+}
+
+/// One running engine of a pool.
+pub struct Replica {
+    /// Its id within the pool.
+    pub id: String,
+    /// Its slots.
+    pub slots_total: u32,
+    /// To its thread; bounded.
+    pub orders: crossbeam::channel::Sender<Order>,
+    /// Where it stands.
+    pub condition: Arc<Condition>,
+}
+
+/// Where a replica stands: written by its engine's thread, read by everybody.
+#[derive(Debug)]
+pub struct Condition {
+    inner: Mutex<(ReplicaState, Option<String>)>,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::new((ReplicaState::Starting, None)),
+        }
+    }
+}
+
+impl Condition {
+    /// The state now.
+    pub fn state(&self) -> ReplicaState {
+        self.lock().0
+    }
+
+    /// What last went wrong.
+    pub fn last_error(&self) -> Option<String> {
+        self.lock().1.clone()
+    }
+
+    /// A change of state, and what caused it if something went wrong.
+    pub fn change(&self, state: ReplicaState, error: Option<String>) {
+        let mut inner = self.lock();
+        inner.0 = state;
+        inner.1 = error.or(inner.1.take());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (ReplicaState, Option<String>)> {
+        // A panic while it was held can't have left half a pair behind.
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Replicas that serve one model with one engine.
+pub struct Pool {
+    /// Its id.
+    pub id: String,
+    /// The model that it serves, by its catalog id.
+    pub model: String,
+    /// Other references that resolve to it.
+    pub model_aliases: Vec<String>,
+    /// The engine's name.
+    pub engine: &'static str,
+    /// The engine's version.
+    pub engine_version: &'static str,
+    /// Tokens of context a task may have.
+    pub ctx_max: u32,
+    /// Tasks that may wait.
+    pub admission_capacity: u32,
+    /// What a full queue does.
+    pub admission_policy: Policy,
+    /// Its engines.
+    pub replicas: Vec<Replica>,
+    /// Tokens generated in the last whole second, written by the control thread.
+    pub tokens_per_s: AtomicU64,
+    /// Its queues and slots.
+    pub scheduling: Arc<sched::Pool<Arc<TaskRecord>>>,
+}
+
+impl Pool {
+    /// Whether the reference names this pool's model.
+    pub fn serves(&self, model_ref: &str) -> bool {
+        self.model == model_ref || self.model_aliases.iter().any(|alias| alias == model_ref)
+    }
+
+    /// Whether a replica is ready.
+    pub fn is_ready(&self) -> bool {
+        self.replicas
+            .iter()
+            .any(|replica| replica.condition.state() == ReplicaState::Ready)
+    }
+
+    /// Whether no replica has answered its first probe yet.
+    pub fn is_starting(&self) -> bool {
+        self.replicas
+            .iter()
+            .all(|replica| replica.condition.state() == ReplicaState::Starting)
+    }
+
+    /// Slots of all its replicas, whether they are offered now or not.
+    pub fn slots_total(&self) -> u32 {
+        self.replicas
+            .iter()
+            .map(|replica| replica.slots_total)
+            .sum()
+    }
+
+    /// Tasks that wait, of both classes.
+    pub fn queue_depth(&self) -> u32 {
+        Class::ALL
+            .iter()
+            .map(|class| self.scheduling.queued(*class))
+            .sum()
+    }
+}
+
+/// All pools.
+pub struct Snapshot {
+    /// In the order of configuration.
+    pub pools: Vec<Pool>,
+}
+
+impl Snapshot {
+    /// The pool of that id, with its place.
+    pub fn pool(&self, id: &str) -> Option<(usize, &Pool)> {
+        self.pools
+            .iter()
+            .enumerate()
+            .find(|(_, pool)| pool.id == id)
+    }
+}
