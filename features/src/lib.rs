@@ -1,1 +1,29 @@
-//! Stub.
+//! The behaviour features: what the daemon promises, run against the real program over real sockets.
+//!
+//! The promises are the `*.feature` files beside the manifest; everything here only carries them out:
+//!
+//! - [`run`] builds the daemon and runs the features (`runner` → `program`, `daemon`, `world`);
+//! - `steps/` says what the sentences mean, one file per noun;
+//! - `client` speaks for ordinary callers, through a library that knows nothing of us;
+//! - `connection`, `chunked`, `stream`, `sse` speak and read by hand, for streams and for odd bytes;
+//! - `expectation`, `sequence`, `exposition` judge what came: JSON, the order of events, metrics.
+//!
+//! Nothing of the project's own is imported. Two mistakes that agree would look like one truth.
+
+mod chunked;
+mod claim;
+mod client;
+mod connection;
+mod daemon;
+mod expectation;
+mod exposition;
+mod program;
+mod runner;
+mod sequence;
+mod sse;
+mod steps;
+mod stream;
+mod world;
+
+pub use runner::{FEATURES, Options, Verdict, run};
+pub use world::World;

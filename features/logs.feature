@@ -1,0 +1,48 @@
+Feature: Logs
+  A log line is for a program to find and for a person to read. One id, the caller's own, leads from
+  admission to the end of the stream. What was asked and what was answered are nobody's business:
+  they are never written down.
+
+  Background:
+    Given a daemon started with --shutdown-grace-ms 60000
+    And every request carries X-Correlation-Id: tale-0042
+    And the client enqueues a task
+      | prompt | "A secret garden behind the mill" |
+    And the client reads /v2/tasks/{task}/events
+
+  Scenario: correlation id propagation to logs
+    Then a line of the log comes to hold
+      | correlation_id     | "tale-0042"  |
+      | job_id             | "{task}"     |
+      | identity           | "localhost"  |
+      | queue_position     | an integer   |
+      | predicted_start_ms | a number     |
+      | human              | a text       |
+    And a line of the log comes to hold
+      | correlation_id | "tale-0042" |
+      | job_id         | "{task}"    |
+      | engine         | "mock"      |
+      | pool_id        | "default"   |
+      | replica_id     | "r0"        |
+      | tokens_out     | nothing     |
+    And a line of the log comes to hold
+      | correlation_id | "tale-0042" |
+      | job_id         | "{task}"    |
+      | tokens_out     | at least 1  |
+      | decode_time_ms | a number    |
+      | human          | a text      |
+
+  # After its end the daemon can add nothing that this would miss.
+  Scenario: every line is JSON, and no line tells the prompt
+    When the daemon receives SIGTERM
+    Then the daemon exits with code 0
+    And every line of the log is a JSON object
+    And the log never mentions "secret garden"
+
+  Scenario: a refusal is logged under the caller's id
+    Given the client enqueues a task
+      | max_tokens | 0 |
+    Then a line of the log comes to hold
+      | correlation_id | "tale-0042" |
+      | job_id         | nothing     |
+      | human          | a text      |

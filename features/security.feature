@@ -1,0 +1,59 @@
+Feature: Security gates
+  On loopback the daemon is open, because whoever can reach it already sits at the machine. Anywhere
+  else a key is needed, and a key shows its holder only what is theirs: somebody else's task looks
+  exactly like no task at all.
+
+  Scenario: missing API key 401
+    Given Ann has a key for data
+    And a daemon started with --keys {dir}/keys.toml
+    When the client enqueues a task
+    Then the answer is 401 MISSING_KEY
+    And the headers hold
+      | WWW-Authenticate | a text |
+
+  Scenario: invalid API key 403
+    Given Ann has a key for data
+    And Eve has made up a key
+    And a daemon started with --keys {dir}/keys.toml
+    When Eve enqueues a task
+    Then the answer is 403 INVALID_KEY
+
+  Scenario: a valid key opens what its scopes name
+    Given Ann has a key for data
+    And a daemon started with --keys {dir}/keys.toml
+    When Ann enqueues a task
+    Then the answer is 202
+    When Ann reads /v2/tasks/{task}/events
+    Then Ann has seen a stream in order
+
+  Scenario: a key without the scope is forbidden
+    Given Ann has a key for control
+    And a daemon started with --keys {dir}/keys.toml
+    When Ann enqueues a task
+    Then the answer is 403 FORBIDDEN
+
+  Scenario Outline: another caller's task is absent
+    Given Ann has a key for data
+    And Ben has a key for data
+    And a daemon started with --keys {dir}/keys.toml
+    And Ann enqueues a task
+    When Ben sends <request>
+    Then the answer is 404 TASK_NOT_FOUND
+
+    Examples:
+      | request                      |
+      | GET /v2/tasks/{task}         |
+      | GET /v2/tasks/{task}/events  |
+      | POST /v2/tasks/{task}/cancel |
+
+  Scenario: an operator sees the tasks of all
+    Given Ann has a key for data
+    And Olga has a key for data,control
+    And a daemon started with --keys {dir}/keys.toml
+    And Ann enqueues a task
+    When Olga sends GET /v2/tasks/{task}
+    Then the answer is 200
+
+  Scenario: an address that others can reach needs a key
+    When someone starts a daemon with --addr 0.0.0.0:0
+    Then it refuses with exit code 2 and a remedy that mentions keys new

@@ -1,0 +1,94 @@
+//! Starting the daemon, failing to, and ending it.
+
+use std::fs;
+use std::net::TcpListener;
+
+use cucumber::gherkin::Step;
+use cucumber::{given, then, when};
+
+use crate::claim::{Claim, eventually};
+use crate::client;
+use crate::world::World;
+
+#[given("a daemon")]
+fn start_plain(world: &mut World) {
+    start(world, String::new());
+}
+
+#[given(regex = r"^a daemon started with (--.+)$")]
+fn start(world: &mut World, arguments: String) {
+    world.start(&arguments).holds();
+    world.daemon().holds();
+}
+
+#[when(regex = r"^someone starts a daemon with (--.+)$")]
+fn try_to_start(world: &mut World, arguments: String) {
+    world.start(&arguments).holds();
+}
+
+#[given(regex = r#"^a file ([a-z.]+) that holds "(.*)"$"#)]
+fn write_file(world: &mut World, name: String, content: String) {
+    fs::write(world.dir.path().join(name), content).holds();
+}
+
+/// A header that promises one tensor and one entry, and neither (the GGUF specification, version 3).
+#[given(regex = r"^a file ([a-z.]+) that holds the beginning of a model$")]
+fn cut_model(world: &mut World, name: String) {
+    let header = [
+        b"GGUF".as_slice(),
+        &3_u32.to_le_bytes(),
+        &1_u64.to_le_bytes(),
+        &1_u64.to_le_bytes(),
+    ];
+    fs::write(world.dir.path().join(name), header.concat()).holds();
+}
+
+#[given("a port that somebody else listens on")]
+fn take_port(world: &mut World) {
+    let listener = TcpListener::bind("127.0.0.1:0").holds();
+    let port = listener.local_addr().holds().port();
+    world.words.insert("port".to_owned(), port.to_string());
+    world.neighbour = Some(listener);
+}
+
+#[when("the daemon receives SIGTERM")]
+fn terminate(world: &mut World) {
+    world.daemon().holds().terminate().holds();
+}
+
+#[then(regex = r"^the daemon exits with code (\d+)$")]
+fn exits(world: &mut World, code: i32) {
+    let exit = world.daemon().holds().end().holds();
+    assert_eq!(exit.code, Some(code), "{}", exit.stderr);
+}
+
+#[then(regex = r"^it refuses with exit code (\d+) and a remedy that mentions (.+)$")]
+fn refuses(world: &mut World, code: i32, remedy: String) {
+    let remedy = world.fill(&remedy).holds();
+    let exit = world
+        .exit
+        .as_ref()
+        .ok_or("the daemon has started all the same")
+        .holds();
+    assert_eq!(exit.code, Some(code), "{}", exit.stderr);
+    assert!(
+        exit.stderr.contains(&remedy),
+        "nothing about {remedy} in: {}",
+        exit.stderr
+    );
+}
+
+/// A refusal is a 503, or nobody there to give one. The signal takes effect in its own time, so a
+/// few newcomers may still be let in.
+#[then("new work comes to be refused")]
+fn refuses_work(world: &mut World, step: &Step) {
+    let addr = world.addr().holds();
+    let request = world.compose_task("the client", step).holds();
+    let refused = eventually(|| match client::send(addr, &request) {
+        Ok(answer) if answer.status != 503 => {
+            Err(format!("a new task is answered {}", answer.status))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    });
+    refused.holds();
+}

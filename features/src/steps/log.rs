@@ -1,0 +1,44 @@
+//! Reading the daemon's log.
+
+use cucumber::gherkin::Step;
+use cucumber::then;
+use serde_json::Value;
+
+use crate::claim::{Claim, eventually};
+use crate::world::World;
+
+/// Some one line meets the whole table; which line says it is the daemon's business.
+#[then("a line of the log comes to hold")]
+fn line_holds(world: &mut World, step: &Step) {
+    let expected = world.expectations(step).holds();
+    let daemon = world.daemon().holds();
+    let found = eventually(|| {
+        let log = daemon.log();
+        let mut lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        if lines.any(|line| expected.check(&line).is_ok()) {
+            Ok(())
+        } else {
+            Err("no such line".to_owned())
+        }
+    });
+    found.holds();
+}
+
+#[then("every line of the log is a JSON object")]
+fn every_line_is_json(world: &mut World) {
+    let log = world.daemon().holds().log();
+    assert!(!log.is_empty(), "the log is empty");
+    for line in log.lines() {
+        let object = serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object());
+        assert!(object, "not a JSON object: {line}");
+    }
+}
+
+#[then(regex = r#"^the log never mentions "(.+)"$"#)]
+fn never_mentions(world: &mut World, secret: String) {
+    let log = world.daemon().holds().log();
+    let told = log.lines().find(|line| line.contains(&secret));
+    assert_eq!(told, None);
+}

@@ -1,0 +1,153 @@
+//! Plain requests and what is claimed about their answers.
+
+use cucumber::gherkin::Step;
+use cucumber::{given, then, when};
+use serde_json::{Map, Value};
+
+use crate::claim::{Claim, eventually};
+use crate::client::{self, Answer};
+use crate::expectation::Expectations;
+use crate::world::World;
+
+#[given(regex = r"^every request carries ([\w-]+): (.+)$")]
+fn carry(world: &mut World, name: String, value: String) {
+    world.carried.push((name, value));
+}
+
+#[given(regex = r"^(the client|[A-Z][a-z]+) sends (GET|HEAD|POST|PUT|DELETE) (/\S*)$")]
+#[when(regex = r"^(the client|[A-Z][a-z]+) sends (GET|HEAD|POST|PUT|DELETE) (/\S*)$")]
+fn send(world: &mut World, caller: String, method: String, path: String, #[step] step: &Step) {
+    let request = world
+        .compose(&caller, &method, &path, step.docstring.as_deref())
+        .holds();
+    world.send(request).holds();
+}
+
+#[when("the client sends the same again")]
+fn send_again(world: &mut World) {
+    let request = world.request.clone();
+    world
+        .send(request.ok_or("nothing has been sent yet").holds())
+        .holds();
+}
+
+/// A task that has been accepted is called `{task}`, or by the name that the step gives it.
+#[given(regex = r"^(the client|[A-Z][a-z]+) enqueues (?:a task|the task ([a-z]+))$")]
+#[when(regex = r"^(the client|[A-Z][a-z]+) enqueues (?:a task|the task ([a-z]+))$")]
+fn enqueue(world: &mut World, caller: String, name: String, #[step] step: &Step) {
+    let request = world.compose_task(&caller, step).holds();
+    let answer = world.send(request).holds();
+    if answer.status == 202 {
+        let task = answer.json().holds()["task_id"].as_str().map(str::to_owned);
+        let task = task.ok_or("a 202 names no task_id").holds();
+        let name = if name.is_empty() { "task" } else { &name };
+        world.words.insert(name.to_owned(), task);
+    }
+}
+
+#[given(regex = r"^the client enqueues tasks until one is answered (\d+)$")]
+#[when(regex = r"^the client enqueues tasks until one is answered (\d+)$")]
+fn enqueue_until(world: &mut World, status: u16, #[step] step: &Step) {
+    let request = world.compose_task("the client", step).holds();
+    let answered = eventually(|| match world.send(request.clone())? {
+        answer if answer.status == status => Ok(()),
+        answer => Err(format!("tasks are still answered {}", answer.status)),
+    });
+    answered.holds();
+}
+
+#[then(regex = r"^the answer is (\d+)(?: ([A-Z_]+))?$")]
+fn answered(world: &mut World, status: u16, code: String) {
+    check_answer(world, status, &code).holds();
+}
+
+/// Beside its status: any answer is traceable, and any error has the contract's one shape.
+pub(super) fn check_answer(world: &World, status: u16, code: &str) -> Result<(), String> {
+    let answer = world.answer()?;
+    let text = answer.text();
+    if answer.status != status {
+        return Err(format!("the answer is {}: {text}", answer.status));
+    }
+    let traced = answer.header("x-correlation-id");
+    let traced = traced.ok_or("the answer carries no X-Correlation-Id")?;
+    let mut carried = world.carried.iter();
+    let asked = carried.find(|(name, _)| name == "X-Correlation-Id");
+    if asked.is_some_and(|(_, id)| id != traced) {
+        return Err(format!("the answer is traced as {traced}"));
+    }
+    if text.contains(&world.words["dir"]) {
+        return Err(format!("an answer tells paths: {text}"));
+    }
+    if status < 400 {
+        Ok(())
+    } else {
+        check_error(answer, code, traced)
+    }
+}
+
+fn check_error(answer: &Answer, code: &str, correlation_id: &str) -> Result<(), String> {
+    let content_type = answer.header("content-type").unwrap_or_default();
+    if !content_type.starts_with("application/json") {
+        return Err(format!("an error is JSON, not `{content_type}`"));
+    }
+    let quoted = |text: &str| Value::from(text).to_string();
+    let code = if code.is_empty() {
+        "a text".to_owned()
+    } else {
+        quoted(code)
+    };
+    let row = |path: &str, cell: &str| vec![path.to_owned(), cell.to_owned()];
+    let shape = [
+        row("code", &code),
+        row("message", "a text"),
+        row("retriable", "true or false"),
+        row("correlation_id", &quoted(correlation_id)),
+    ];
+    Expectations::read(&shape)?.check(&answer.json()?)
+}
+
+#[then("the answer is the same as before")]
+fn same_answer(world: &mut World) {
+    let [.., before, last] = world.answers.as_slice() else {
+        panic!("there are no two answers to compare");
+    };
+    assert_eq!((last.status, last.json()), (before.status, before.json()));
+}
+
+#[then("the body holds")]
+fn body_holds(world: &mut World, step: &Step) {
+    let body = world.answer().and_then(Answer::json).holds();
+    world.expectations(step).holds().check(&body).holds();
+}
+
+#[then("the body is empty")]
+fn body_is_empty(world: &mut World) {
+    let answer = world.answer().holds();
+    assert!(answer.body.is_empty(), "{}", answer.text());
+}
+
+/// Fields are looked up in lower case; a value made of digits counts as a number.
+#[then("the headers hold")]
+fn headers_hold(world: &mut World, step: &Step) {
+    let typed = |value: &str| {
+        value
+            .parse::<u64>()
+            .map_or_else(|_| value.into(), Value::from)
+    };
+    let fields = world.answer().holds().headers.iter();
+    let fields = fields.map(|(name, value)| (name.to_lowercase(), typed(value)));
+    let headers = Value::Object(fields.collect::<Map<_, _>>());
+    let mut rows = world.rows(step).holds();
+    rows.iter_mut()
+        .for_each(|row| row[0].make_ascii_lowercase());
+    let expected = Expectations::read(&rows).holds();
+    expected.check(&headers).holds();
+}
+
+#[given(regex = r"^GET (/\S*) comes to hold$")]
+#[then(regex = r"^GET (/\S*) comes to hold$")]
+fn comes_to_hold(world: &mut World, path: String, #[step] step: &Step) {
+    let (addr, path) = (world.addr().holds(), world.fill(&path).holds());
+    let expected = world.expectations(step).holds();
+    eventually(|| expected.check(&client::get(addr, &path)?.json()?)).holds();
+}
