@@ -130,11 +130,6 @@ impl Shard {
         }
     }
 
-    /// The shard beside this one; asking on along neighbours asks all.
-    pub fn neighbour(&self) -> ShardId {
-        ShardId((self.id.0 + 1) % self.shared.mailboxes.len())
-    }
-
     /// Whether new work is refused.
     pub fn is_stopping(&self) -> bool {
         self.shared.stages.now() > Stage::Serving

@@ -64,7 +64,6 @@ pub struct Dispatcher<T> {
     queue: Queue<T>,
     /// By place: what this shard laid on its runway.
     standing: [Option<Ticket>; RUNWAY_LEN],
-    sequence_next: u64,
     /// By shard: the places that the present search has tried. Kept to spare an allocation.
     tried: Box<[Tried]>,
 }
@@ -83,7 +82,6 @@ impl<T> Dispatcher<T> {
             shard,
             queue: Queue::new(),
             standing: [None; RUNWAY_LEN],
-            sequence_next: 0,
             tried: vec![Tried::default(); pool.shards()].into(),
             pool,
         }
@@ -102,12 +100,16 @@ impl<T> Dispatcher<T> {
             Ok(position) => position,
             Err(full) => return Err(Refused { full, task }),
         };
-        let ticket = self.issue(urgency);
+        let ticket = Ticket {
+            urgency,
+            sequence: self.pool.next_admission(),
+        };
         self.enqueue(Box::new(Entry {
             ticket,
             expected_tokens,
             task,
         }));
+        self.publish_oldest();
         Ok(Admitted { ticket, position })
     }
 
@@ -117,17 +119,28 @@ impl<T> Dispatcher<T> {
         let entry = match self.place_of(ticket) {
             Some(place) => self.take_place(place),
             None => self.queue.remove(ticket),
-        }?;
+        };
+        self.publish_oldest();
+        let entry = entry?;
         self.pool.release(&entry);
         Some(entry.task)
     }
 
+    /// The shard whose queue makes room for a newcomer of this class: where the task has waited
+    /// longest that may go. `None` if none may.
+    ///
+    /// A hint, as far as thieves have been at work and shards have not refilled yet.
+    #[must_use]
+    pub fn oldest_at(&self, newcomer: Class) -> Option<ShardId> {
+        self.pool.oldest_at(newcomer)
+    }
+
     /// Takes out the task that has waited longest at this shard, of the newcomer's class or a
-    /// lower one, to make room for it.
+    /// lower one, to make room for it. Which shard to ask, [`oldest_at`](Self::oldest_at) says.
     pub fn drop_oldest(&mut self, newcomer: Class) -> Option<(Ticket, T)> {
         // What a thief has taken fails to be removed, but leaves `standing`: so this ends.
         loop {
-            let ticket = self.oldest(newcomer)?;
+            let ticket = self.displaceable(newcomer)?;
             if let Some(task) = self.remove(ticket) {
                 return Some((ticket, task));
             }
@@ -142,6 +155,7 @@ impl<T> Dispatcher<T> {
             self.lay(place, entry);
         }
         self.publish();
+        self.publish_oldest();
     }
 
     /// Starts the most urgent task anywhere, if a slot is free.
@@ -212,7 +226,9 @@ impl<T> Dispatcher<T> {
     fn take_own(&mut self) -> Option<Box<Entry<T>>> {
         let head = self.standing.iter().flatten().min()?;
         let place = self.place_of(*head)?;
-        self.take_place(place)
+        let entry = self.take_place(place);
+        self.publish_oldest();
+        entry
     }
 
     fn start(&self, entry: Entry<T>, origin: Origin, lease: Lease) -> Dispatched<T> {
@@ -237,12 +253,6 @@ impl<T> Dispatcher<T> {
 
 /// The runway, as its owner keeps it.
 impl<T> Dispatcher<T> {
-    fn issue(&mut self, urgency: Urgency) -> Ticket {
-        let sequence = self.sequence_next;
-        self.sequence_next += 1;
-        Ticket { urgency, sequence }
-    }
-
     /// Lays the task on the runway if it is more urgent than the last there, else queues it.
     fn enqueue(&mut self, entry: Box<Entry<T>>) {
         let last = (0..RUNWAY_LEN).max_by_key(|place| self.rank(*place));
@@ -292,15 +302,29 @@ impl<T> Dispatcher<T> {
         Some(head.urgency)
     }
 
-    /// The oldest task here of this class or a lower one.
+    fn publish_oldest(&self) {
+        for class in Class::ALL {
+            let oldest = self.oldest(class).map(|ticket| ticket.sequence);
+            self.pool.publish_oldest(self.shard, class, oldest);
+        }
+    }
+
+    /// The oldest task here of this class.
     fn oldest(&self, class: Class) -> Option<Ticket> {
-        let queued = Class::ALL
-            .iter()
-            .filter_map(|class| self.queue.oldest(*class));
         let standing = self.standing.iter().flatten().copied();
-        queued
-            .chain(standing)
-            .filter(|ticket| ticket.urgency.class() >= class)
+        self.queue
+            .oldest(class)
+            .into_iter()
+            .chain(standing.filter(|ticket| ticket.urgency.class() == class))
+            .min_by_key(|ticket| ticket.sequence)
+    }
+
+    /// The oldest task here that a newcomer of this class may displace.
+    fn displaceable(&self, newcomer: Class) -> Option<Ticket> {
+        Class::ALL
+            .into_iter()
+            .filter(|class| *class >= newcomer)
+            .filter_map(|class| self.oldest(class))
             .min_by_key(|ticket| ticket.sequence)
     }
 }

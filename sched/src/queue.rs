@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
     pub(crate) urgency: Urgency,
-    /// Counts the shard's admissions to the pool; breaks ties and tells age.
+    /// Counts the admissions to the pool; breaks ties and tells age.
     pub(crate) sequence: u64,
 }
 

@@ -35,6 +35,7 @@
 //! between two turns of its owner, which is why each thief tells the victim to refill; until that
 //! message arrives, the tasks behind wait. That delay, one message, is the bound.
 
+mod elders;
 mod heads;
 mod pool;
 mod quota;

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 type Task = &'static str;
 
+const HERE: ShardId = ShardId(0);
+const THERE: ShardId = ShardId(1);
+
 /// Two shards before one replica.
 struct House {
     pool: Arc<Pool<Task>>,
@@ -26,8 +29,8 @@ impl House {
             tokens_queued_max: None,
         }));
         Self {
-            here: Dispatcher::new(ShardId(0), Arc::clone(&pool)),
-            there: Dispatcher::new(ShardId(1), Arc::clone(&pool)),
+            here: Dispatcher::new(HERE, Arc::clone(&pool)),
+            there: Dispatcher::new(THERE, Arc::clone(&pool)),
             pool,
             arrivals: 0,
         }
@@ -119,7 +122,7 @@ fn a_thief_takes_the_most_urgent_task_anywhere_and_says_whose_it_was() {
     house.there(Class::Interactive, "theirs");
     let stolen = start(&mut house.here);
     assert_eq!(stolen.task, "theirs");
-    assert_eq!(stolen.origin, Origin::StolenFrom(ShardId(1)));
+    assert_eq!(stolen.origin, Origin::StolenFrom(THERE));
 }
 
 #[test]
@@ -220,6 +223,20 @@ fn the_oldest_of_the_same_class_or_a_lower_one_makes_room() {
 }
 
 #[test]
+fn room_is_made_where_the_oldest_waits_whichever_shard_that_is() {
+    let mut house = House::new(0, 9);
+    house.there(Class::Batch, "older");
+    house.here(Class::Batch, "newer");
+    house.there(Class::Interactive, "somebody watches");
+    assert_eq!(house.here.oldest_at(Class::Batch), Some(THERE));
+    assert!(house.there.drop_oldest(Class::Batch).is_some());
+    assert_eq!(house.there.oldest_at(Class::Batch), Some(HERE));
+    assert!(house.here.drop_oldest(Class::Batch).is_some());
+    assert_eq!(house.here.oldest_at(Class::Batch), None);
+    assert_eq!(house.here.oldest_at(Class::Interactive), Some(THERE));
+}
+
+#[test]
 fn a_replica_that_goes_out_of_service_starts_nothing_and_finishes_what_runs() {
     let mut house = House::new(1, 9);
     house.here(Class::Batch, "runs");
@@ -240,7 +257,7 @@ fn tasks_spread_over_replicas() {
         tasks_queued_max: 9,
         tokens_queued_max: None,
     }));
-    let mut shard = Dispatcher::new(ShardId(0), pool);
+    let mut shard = Dispatcher::new(HERE, pool);
     for task in ["a", "b", "c"] {
         let urgency = Urgency::new(Class::Batch, Instant::ZERO, None);
         admit(&mut shard, urgency, task);

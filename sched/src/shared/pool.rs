@@ -1,5 +1,6 @@
 //! A pool as all its shards share it.
 
+use super::elders::Elders;
 use super::heads::Heads;
 use super::quota::{Full, Quota};
 use super::runway::{Runway, Tried};
@@ -7,7 +8,10 @@ use super::slots::{Lease, ReplicaIndex, Slots};
 use crate::queue::Entry;
 use crate::urgency::{Class, Urgency};
 use core::cmp::Reverse;
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
@@ -37,11 +41,14 @@ pub struct Pool<T> {
     replicas: Box<[Arc<Slots>]>,
     quota: Quota,
     heads: Heads,
+    elders: Elders,
     runways: Box<[CachePadded<Runway<T>>]>,
     /// Counts how often a task was laid on any runway. Written by the shard that lays it, read by
     /// whoever is about to stop looking for work; sequentially consistent, because it is one half
     /// of the handshake in [`super`], whose other half is each replica's word of slots.
     publications: CachePadded<AtomicU64>,
+    /// Counts admissions. Only its numbers matter, not what happened before them: `Relaxed`.
+    admissions: CachePadded<AtomicU64>,
 }
 
 /// For anybody: look, and say what replicas offer.
@@ -55,10 +62,12 @@ impl<T> Pool<T> {
             replicas: options.replica_slots.into_iter().map(slots).collect(),
             quota: Quota::new(options.tasks_queued_max, options.tokens_queued_max),
             heads: Heads::new(options.shards),
+            elders: Elders::new(options.shards),
             runways: core::iter::repeat_with(runway)
                 .take(options.shards)
                 .collect(),
             publications: CachePadded::new(AtomicU64::new(0)),
+            admissions: CachePadded::new(AtomicU64::new(0)),
         }
     }
 
@@ -161,6 +170,24 @@ impl<T> Pool<T> {
 
     pub(crate) fn try_admit(&self, class: Class, expected_tokens: u32) -> Result<u32, Full> {
         self.quota.try_admit(class, expected_tokens)
+    }
+
+    /// The number of the next admission: smaller is older, across all shards.
+    pub(crate) fn next_admission(&self) -> u64 {
+        self.admissions.fetch_add(1, Relaxed)
+    }
+
+    /// The owner says which of its waiting tasks of this class is the oldest.
+    pub(crate) fn publish_oldest(&self, owner: ShardId, class: Class, oldest: Option<u64>) {
+        self.elders.publish(owner.0, class, oldest);
+    }
+
+    /// Where the oldest task waits that a newcomer of this class may displace.
+    pub(crate) fn oldest_at(&self, newcomer: Class) -> Option<ShardId> {
+        (0..self.shards())
+            .filter_map(|shard| Some((self.elders.read(shard, newcomer)?, shard)))
+            .min()
+            .map(|(_, shard)| ShardId(shard))
     }
 
     /// A task has left the queue, to run or for good.

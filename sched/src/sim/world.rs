@@ -180,9 +180,11 @@ impl<'o> World<'o> {
         if self.options.policy == Policy::Reject || queued < self.options.tasks_queued_max {
             return Ok(());
         }
-        if let Some((_, task)) = self.shards[arrival.shard].drop_oldest(arrival.class) {
+        if let Some(ShardId(shard)) = self.shards[arrival.shard].oldest_at(arrival.class)
+            && let Some((_, task)) = self.shards[shard].drop_oldest(arrival.class)
+        {
             self.report.dropped += 1;
-            self.ledger.dropped(task, arrival.shard, arrival.class)?;
+            self.ledger.dropped(task, shard, arrival.class)?;
         }
         Ok(())
     }

@@ -50,6 +50,13 @@ fn accept(
     submission: Submission,
 ) -> Result<Outcome, ApiError> {
     let (index, pool) = resolve(shard, &submission)?;
+    let mut table = shard.table.borrow_mut();
+    // Once: what is heard of another shard's queue may be out of date when the task gets there.
+    if call.hops == 0
+        && let Some(shard) = table.makes_room(index, submission.priority.into())
+    {
+        return Ok(Outcome::Elsewhere(shard));
+    }
     let application = Application {
         id,
         pool: index,
@@ -57,15 +64,10 @@ fn accept(
         owner: call.caller().identity.clone(),
         correlation_id: call.correlation_id.clone(),
     };
-    let mut table = shard.table.borrow_mut();
     let (reason, error) = match available(shard, pool).and_then(|()| table.admit(application)) {
         Ok(record) => return Ok(Outcome::Reply(accepted(&record))),
         Err(rejected) => rejected,
     };
-    // What may be dropped for this task may wait at another shard.
-    if error.code == Code::QueueFullDropLru && call.hops + 1 < shard.shared.mailboxes.len() {
-        return Ok(Outcome::Elsewhere(shard.neighbour()));
-    }
     table.count_rejected(index, reason);
     Err(ApiError {
         engine: Some(pool.engine),

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use orchestratord_sched::{Admission, Class, Feasibility, Load, Policy, Urgency, admission};
+use orchestratord_sched::{
+    Admission, Class, Feasibility, Load, Policy, ShardId, Urgency, admission,
+};
 use uuid::Uuid;
 
 use super::Table;
@@ -68,6 +70,16 @@ impl Table {
         ));
         self.look_for_work(pool);
         Ok(record)
+    }
+
+    /// The shard that can make room for a newcomer, if this one should not even try.
+    pub fn makes_room(&self, pool: usize, newcomer: Class) -> Option<ShardId> {
+        let full = self.pool(pool).queue_depth() >= self.pool(pool).admission_capacity;
+        if !full || self.pool(pool).admission_policy == Policy::Reject {
+            return None;
+        }
+        let shard = self.queues[pool].oldest_at(newcomer)?;
+        (shard != self.me).then_some(shard)
     }
 
     /// The queue is full: what its policy does for a newcomer.
