@@ -7,6 +7,10 @@ Feature: Preflight
     When someone starts a daemon with --addr 127.0.0.1:{port}
     Then it refuses with exit code 2 and a remedy that mentions --addr
 
+  Scenario: io_uring is forbidden, as in many containers
+    When someone starts a daemon where io_uring is forbidden
+    Then it refuses with exit code 2 and a remedy that mentions seccomp
+
   Scenario: the data directory is a file
     Given a file data.txt that holds "not a directory"
     When someone starts a daemon with --data-dir {dir}/data.txt

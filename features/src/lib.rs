@@ -3,6 +3,7 @@
 //! The promises are the `*.feature` files beside the manifest; everything here only carries them out:
 //!
 //! - [`run`] builds the daemon and runs the features (`runner` → `program`, `daemon`, `world`);
+//! - `sandbox` takes away from the daemon what a container would;
 //! - `steps/` says what the sentences mean, one file per noun;
 //! - `client` speaks for ordinary callers, through a library that knows nothing of us;
 //! - `connection`, `chunked`, `stream`, `sse` speak and read by hand, for streams and for odd bytes;
@@ -19,6 +20,7 @@ mod expectation;
 mod exposition;
 mod program;
 mod runner;
+mod sandbox;
 mod sequence;
 mod sse;
 mod steps;

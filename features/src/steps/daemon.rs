@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::thread;
 
 use cucumber::gherkin::Step;
 use cucumber::{given, then, when};
 
 use crate::claim::{Claim, eventually};
 use crate::client;
+use crate::sandbox;
 use crate::world::World;
 
 #[given("a daemon")]
@@ -24,6 +26,19 @@ fn start(world: &mut World, arguments: String) {
 #[when(regex = r"^someone starts a daemon with (--.+)$")]
 fn try_to_start(world: &mut World, arguments: String) {
     world.start(&arguments).holds();
+}
+
+/// The filter holds for one thread and what it starts, so the thread is one of its own.
+#[when("someone starts a daemon where io_uring is forbidden")]
+fn try_to_start_without_io_uring(world: &mut World) {
+    let started = thread::scope(|scope| {
+        let start = scope.spawn(|| {
+            sandbox::forbid_io_uring()?;
+            world.start("")
+        });
+        start.join().map_err(|_| "the thread panicked")?
+    });
+    started.holds();
 }
 
 #[given(regex = r#"^a file ([a-z.]+) that holds "(.*)"$"#)]
