@@ -28,7 +28,7 @@ use crate::{
     shard::mailbox::Message,
     shared::{
         Shared,
-        snapshot::{Condition, Order},
+        snapshot::{Order, Pool, Replica},
         stage::Stage,
     },
 };
@@ -50,12 +50,10 @@ pub type BuildEngine = Box<dyn Fn() -> Box<dyn LocalEngine> + Send>;
 pub struct Worker {
     /// What every thread can reach.
     pub shared: Arc<Shared>,
-    /// The pool, by its place in the snapshot.
-    pub pool: usize,
+    /// The pool.
+    pub pool: Arc<Pool>,
     /// The replica, by its place in the pool.
-    pub replica: usize,
-    /// Where its state is published.
-    pub condition: Arc<Condition>,
+    pub replica: ReplicaIndex,
     /// What shards ask.
     pub orders: Receiver<Order>,
     /// How to build its engine.
@@ -64,8 +62,8 @@ pub struct Worker {
 
 /// Why a life of the engine ended.
 enum Ended {
-    /// The daemon goes down.
-    Stopped,
+    /// Nobody wants it any more.
+    Retired,
     /// The engine broke; one sentence.
     Broken(String),
 }
@@ -77,7 +75,7 @@ impl Worker {
     ///
     /// When the machine gives no more threads.
     pub fn spawn(self) -> std::io::Result<()> {
-        let name = format!("compute-{}-{}", self.pool, self.replica);
+        let name = format!("compute-{}-{}", self.pool.id, self.replica().id);
         thread::Builder::new()
             .name(name)
             .spawn(move || self.run())
@@ -90,7 +88,7 @@ impl Worker {
             let mut life = Life::new(&self);
             let ended = panic::catch_unwind(AssertUnwindSafe(|| life.live()));
             let reason = match ended {
-                Ok(Ended::Stopped) => return,
+                Ok(Ended::Retired) => return self.publish(ReplicaState::Gone, None),
                 Ok(Ended::Broken(reason)) => reason,
                 Err(_) => "the engine panicked".to_owned(),
             };
@@ -98,31 +96,50 @@ impl Worker {
                 wait = PROBE_WAIT_MIN;
             }
             life.fail_all(&reason);
-            logs::replica_unready(
-                &self.shared.snapshot.pools[self.pool],
-                self.replica,
-                &reason,
-                wait,
-            );
-            thread::sleep(wait);
+            logs::replica_unready(&self.pool, self.replica(), &reason, wait);
+            if !self.pause(wait, &reason) {
+                return self.publish(ReplicaState::Gone, None);
+            }
             wait = (wait * 2).min(PROBE_WAIT_MAX);
         }
     }
 
+    fn replica(&self) -> &Replica {
+        self.pool.replica(self.replica)
+    }
+
+    /// Waits before the engine's next life; whether there is to be one. What was ordered before
+    /// the replica turned unready is told that it is broken.
+    fn pause(&self, wait: Duration, reason: &str) -> bool {
+        let until = self.shared.clock.elapsed() + wait;
+        loop {
+            let left = until.saturating_sub(self.shared.clock.elapsed());
+            match self.orders.recv_timeout(left) {
+                Ok(Order::Start { home, sequence, .. }) => self.broken(home, sequence, reason),
+                Ok(Order::Cancel { .. }) => {}
+                Ok(Order::Retire) | Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => return true,
+            }
+        }
+    }
+
+    /// Tells a home shard that its sequence ended here.
+    fn broken(&self, home: ShardId, sequence: SequenceKey, reason: &str) {
+        let event = Event::Fault(Fault::Broken(reason.into()));
+        self.send(home.0, Message::Said { sequence, event });
+        self.shared.mailboxes[home.0].ring();
+    }
+
     fn publish(&self, state: ReplicaState, error: Option<String>) {
-        self.condition.change(state, error);
+        self.replica().condition.change(state, error);
         let ready = state == ReplicaState::Ready;
-        let pool = &self.shared.snapshot.pools[self.pool];
-        let slots = if ready {
-            pool.replicas[self.replica].slots_total
-        } else {
-            0
-        };
-        pool.scheduling.offer(ReplicaIndex(self.replica), slots);
+        let slots = if ready { self.replica().slots_total } else { 0 };
+        self.pool.scheduling.offer(self.replica, slots);
         if ready {
             // Tasks may have waited for a slot of this replica.
             for shard in 0..self.shared.mailboxes.len() {
-                self.send(shard, Message::LookForWork { pool: self.pool });
+                let pool = Arc::clone(&self.pool);
+                self.send(shard, Message::LookForWork { pool });
                 self.shared.mailboxes[shard].ring();
             }
         }
@@ -198,14 +215,14 @@ impl<'w> Life<'w> {
     fn take_orders(&mut self) -> Result<(), Ended> {
         loop {
             match self.worker.orders.try_recv() {
-                Ok(order) => self.obey(order),
+                Ok(order) => self.obey(order)?,
                 Err(TryRecvError::Empty) => return Ok(()),
-                Err(TryRecvError::Disconnected) => return Err(Ended::Stopped),
+                Err(TryRecvError::Disconnected) => return Err(Ended::Retired),
             }
         }
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Order) -> Result<(), Ended> {
         match order {
             Order::Start {
                 home,
@@ -221,7 +238,9 @@ impl<'w> Life<'w> {
                 self.homes.remove(&sequence);
                 self.engine.cancel(sequence);
             }
+            Order::Retire => return Err(Ended::Retired),
         }
+        Ok(())
     }
 
     /// Sends what was said to the home shards.
@@ -257,7 +276,7 @@ impl<'w> Life<'w> {
     fn rest(&mut self, step: Step) -> Result<(), Ended> {
         let order = match step {
             Step::Again => return Ok(()),
-            Step::Idle => self.worker.orders.recv().map_err(|_| Ended::Stopped)?,
+            Step::Idle => self.worker.orders.recv().map_err(|_| Ended::Retired)?,
             Step::At(when) => {
                 match self
                     .worker
@@ -266,29 +285,19 @@ impl<'w> Life<'w> {
                 {
                     Ok(order) => order,
                     Err(RecvTimeoutError::Timeout) => return Ok(()),
-                    Err(RecvTimeoutError::Disconnected) => return Err(Ended::Stopped),
+                    Err(RecvTimeoutError::Disconnected) => return Err(Ended::Retired),
                 }
             }
         };
-        self.obey(order);
-        Ok(())
+        self.obey(order)
     }
 
     /// Tells every home shard that its sequences ended here.
     fn fail_all(&mut self, reason: &str) {
         self.worker
             .publish(ReplicaState::Unready, Some(reason.to_owned()));
-        // Orders that were sent before the replica turned unready.
-        while let Ok(order) = self.worker.orders.try_recv() {
-            match order {
-                Order::Start { home, sequence, .. } => drop(self.homes.insert(sequence, home)),
-                Order::Cancel { sequence } => drop(self.homes.remove(&sequence)),
-            }
-        }
         for (sequence, home) in self.homes.drain() {
-            let event = Event::Fault(Fault::Broken(reason.into()));
-            self.worker.send(home.0, Message::Said { sequence, event });
-            self.worker.shared.mailboxes[home.0].ring();
+            self.worker.broken(home, sequence, reason);
         }
     }
 }

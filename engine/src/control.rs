@@ -1,6 +1,12 @@
 //! The slow thread's loop: signals, once-a-second figures, and the way down.
 
-use std::{io, sync::atomic::Ordering::Relaxed, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 use crossbeam::channel::{Receiver, bounded};
 use signal_hook::{
@@ -11,7 +17,11 @@ use signal_hook::{
 use crate::{
     logs, metrics,
     shard::mailbox::Message,
-    shared::{Shared, snapshot::Pool, stage::Stage},
+    shared::{
+        Shared,
+        snapshot::{Pool, PoolKey},
+        stage::Stage,
+    },
 };
 
 /// How often pools' rates are measured.
@@ -57,7 +67,7 @@ impl StopRequests {
 pub fn run(shared: &Shared, stops: &StopRequests, announce: impl FnOnce()) {
     if await_engines(shared, stops) {
         announce();
-        let mut rates = Rates::new(shared);
+        let mut rates = Rates::default();
         while !stops.wait(TICK) {
             rates.measure(shared);
         }
@@ -67,7 +77,7 @@ pub fn run(shared: &Shared, stops: &StopRequests, announce: impl FnOnce()) {
 
 /// Whether all pools have started before a stop was asked for.
 fn await_engines(shared: &Shared, stops: &StopRequests) -> bool {
-    while shared.snapshot.pools.iter().any(Pool::is_starting) {
+    while shared.pools().pools.iter().any(|pool| pool.is_starting()) {
         if stops.wait(STARTING_TICK) {
             return false;
         }
@@ -76,24 +86,20 @@ fn await_engines(shared: &Shared, stops: &StopRequests) -> bool {
 }
 
 /// Tokens a second of each pool, from two looks a tick apart.
+#[derive(Default)]
 struct Rates {
-    tokens_before: Vec<u64>,
+    tokens_before: HashMap<PoolKey, u64>,
 }
 
 impl Rates {
-    fn new(shared: &Shared) -> Self {
-        Self {
-            tokens_before: vec![0; shared.snapshot.pools.len()],
-        }
-    }
-
     fn measure(&mut self, shared: &Shared) {
-        let pools = shared.snapshot.pools.iter().zip(&mut self.tokens_before);
-        for (index, (pool, before)) in pools.enumerate() {
-            let (tokens, _) = metrics::pool_totals(&shared.metrics, index);
-            pool.tokens_per_s.store(tokens - *before, Relaxed);
-            *before = tokens;
-        }
+        let look = |pool: &Arc<Pool>| {
+            let (tokens, _) = metrics::pool_totals(pool);
+            let before = self.tokens_before.get(&pool.key).unwrap_or(&0);
+            pool.tokens_per_s.store(tokens - before, Relaxed);
+            (pool.key, tokens)
+        };
+        self.tokens_before = shared.pools().pools.iter().map(look).collect();
     }
 }
 

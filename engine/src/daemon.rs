@@ -1,32 +1,20 @@
 //! The daemon put together: pools, mailboxes, shards and engines introduced to each other.
 
-use std::sync::{Arc, atomic::AtomicU64, mpsc};
+use std::sync::{Arc, mpsc};
 
-use crossbeam::channel::{Receiver, Sender, bounded};
-use orchestratord_gpu::{embedded, mock};
-use orchestratord_sched::{self as sched, PoolOptions, ShardId};
+use arc_swap::ArcSwap;
+use orchestratord_sched::ShardId;
 
 use crate::{
     clock::Clock,
-    compute::{BuildEngine, ORDERS_MAX, Worker},
     control::{self, StopRequests},
     metrics,
     preflight::Machine,
-    settings::{EngineSettings, Settings, StartError},
+    provision,
+    settings::{Settings, StartError},
     shard::{self, mailbox::MAILBOX_MAX},
-    shared::{
-        Shared,
-        directory::Directory,
-        ring::Ring,
-        snapshot::{Order, Pool, Replica, Snapshot},
-        stage::Stages,
-    },
+    shared::{Shared, directory::Directory, ring::Ring, snapshot::Snapshot, stage::Stages},
 };
-
-/// The id of the only pool of this version.
-const POOL_ID: &str = "default";
-/// The id of its only replica.
-const REPLICA_ID: &str = "r0";
 
 /// A daemon whose threads run.
 pub struct Daemon {
@@ -43,10 +31,12 @@ impl Daemon {
     ///
     /// When a thread can't be started.
     pub fn start(settings: Settings, machine: Machine) -> Result<Self, StartError> {
-        let (orders, inbox) = bounded(ORDERS_MAX);
-        let pool = pool(&settings, orders);
         let shards = usize::from(settings.shards);
-        let snapshot = Snapshot { pools: vec![pool] };
+        let (pools, inboxes): (Vec<_>, Vec<_>) = settings
+            .pools
+            .iter()
+            .map(|pool| provision::pool(pool.clone(), shards, None))
+            .unzip();
         let shared = Arc::new(Shared {
             addr: machine.addr,
             clock: Clock::start(),
@@ -54,9 +44,9 @@ impl Daemon {
             mailboxes: (0..shards)
                 .map(|_| Arc::new(Ring::new(MAILBOX_MAX)))
                 .collect(),
-            metrics: metrics::counters(shards, &snapshot),
+            metrics: metrics::shard_counters(shards),
             stages: Stages::default(),
-            snapshot: Arc::new(snapshot),
+            snapshot: ArcSwap::from_pointee(Snapshot::of(pools)),
             settings,
         });
         let (listens, listening) = mpsc::channel();
@@ -71,7 +61,9 @@ impl Daemon {
         for listens in listening {
             listens?;
         }
-        start_engine(&shared, inbox)?;
+        for (pool, inboxes) in shared.pools().pools.iter().zip(inboxes) {
+            provision::start(&shared, pool, inboxes)?;
+        }
         Ok(Self {
             shared,
             shards: running,
@@ -90,62 +82,10 @@ impl Daemon {
     }
 }
 
-fn pool(settings: &Settings, orders: Sender<Order>) -> Pool {
-    let engine = &settings.engine;
-    let scheduling = sched::Pool::new(PoolOptions {
-        shards: usize::from(settings.shards),
-        // None until its engine has answered a probe.
-        replica_slots: vec![0],
-        tasks_queued_max: settings.admission_capacity,
-        tokens_queued_max: None,
-    });
-    Pool {
-        id: POOL_ID.to_owned(),
-        model: engine.model().to_owned(),
-        model_aliases: engine.model_aliases(),
-        engine: engine.name(),
-        engine_version: env!("CARGO_PKG_VERSION"),
-        ctx_max: engine.context_tokens(),
-        admission_capacity: settings.admission_capacity,
-        admission_policy: settings.admission_policy,
-        replicas: vec![Replica {
-            id: REPLICA_ID.to_owned(),
-            slots_total: settings.slots,
-            orders,
-            condition: Arc::default(),
-        }],
-        tokens_per_s: AtomicU64::new(0),
-        scheduling: Arc::new(scheduling),
-    }
-}
-
-fn start_engine(shared: &Arc<Shared>, orders: Receiver<Order>) -> Result<(), StartError> {
-    let failed = |error| {
-        StartError::new(
-            format!("the engine's thread can't be started: {error}"),
-            "raise the limit of threads",
-        )
-    };
-    let build: BuildEngine = match shared.settings.engine.clone() {
-        EngineSettings::Mock(options) => Box::new(move || Box::new(mock::Engine::new(options))),
-        EngineSettings::Embedded { model, options, .. } => {
-            Box::new(move || Box::new(embedded::Engine::new(Arc::clone(&model), options)))
-        }
-    };
-    let worker = Worker {
-        condition: Arc::clone(&shared.snapshot.pools[0].replicas[0].condition),
-        shared: Arc::clone(shared),
-        pool: 0,
-        replica: 0,
-        orders,
-        build,
-    };
-    worker.spawn().map_err(failed)
-}
-
 /// What is printed when the daemon serves: where, with what, and a line to paste.
 fn banner(shared: &Shared) -> String {
-    let pool = &shared.snapshot.pools[0];
+    let pools = shared.pools();
+    let pool = &pools.pools[0];
     let addr = shared.addr;
     let (key, header) = if shared.settings.keys.required() {
         (
@@ -178,7 +118,7 @@ fn banner(shared: &Shared) -> String {
         id = pool.id,
         model = pool.model,
         engine = pool.engine,
-        slots = shared.settings.slots,
+        slots = pool.slots_total(),
         ctx = pool.ctx_max,
     )
 }

@@ -9,7 +9,7 @@
 //! | [`control`] | the main thread: signals, rates, the way down |
 //! | [`shared`] | no thread: the only state that several threads touch |
 //!
-//! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`]) or belongs to no
+//! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`]) or belongs to no
 //! thread in particular ([`api`], [`identity`], [`metrics`], [`logs`], [`clock`]).
 //! [`daemon::Daemon::start`] introduces them to each other.
 
@@ -23,6 +23,7 @@ pub mod identity;
 pub mod logs;
 pub mod metrics;
 pub mod preflight;
+pub mod provision;
 pub mod settings;
 pub mod shard;
 pub mod shared;

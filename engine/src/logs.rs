@@ -5,7 +5,7 @@
 //! go through a bounded queue to a thread of their own: a slow terminal stalls no stream; when the
 //! queue is full, lines are dropped.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_appender::non_blocking::WorkerGuard;
@@ -15,7 +15,10 @@ use crate::{
     cli::LogFormat,
     identity::Identity,
     metrics::CancelReason,
-    shared::{record::TaskRecord, snapshot::Pool},
+    shared::{
+        record::TaskRecord,
+        snapshot::{Pool, Replica},
+    },
 };
 
 /// Starts logging; lines are written until the guard is dropped.
@@ -46,9 +49,9 @@ pub fn start(format: LogFormat, level: LevelFilter) -> WorkerGuard {
 
 /// A line about a task: the fields that every such line has, then its own.
 macro_rules! task_line {
-    ($record:expr, $pool:expr, $event:literal, $human:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+    ($record:expr, $event:literal, $human:expr $(, $name:ident = $value:expr)* $(,)?) => {{
         let record: &TaskRecord = $record;
-        let pool: &Pool = $pool;
+        let pool: &Pool = &record.pool;
         info!(
             event = $event,
             correlation_id = %record.correlation_id,
@@ -64,10 +67,9 @@ macro_rules! task_line {
 }
 
 /// A task was admitted.
-pub fn admitted(record: &TaskRecord, pool: &Pool) {
+pub fn admitted(record: &TaskRecord) {
     task_line!(
         record,
-        pool,
         "admission",
         "A task was admitted and waits for a slot.",
         queue_position = record.queue_position,
@@ -76,33 +78,30 @@ pub fn admitted(record: &TaskRecord, pool: &Pool) {
 }
 
 /// A task got a slot.
-pub fn placed(record: &TaskRecord, pool: &Pool, replica: usize) {
+pub fn placed(record: &TaskRecord, replica: &Replica) {
     task_line!(
         record,
-        pool,
         "placement",
         "A task got a slot.",
-        replica_id = pool.replicas[replica].id,
+        replica_id = replica.id,
     );
 }
 
 /// Its first token came.
-pub fn stream_started(record: &TaskRecord, pool: &Pool, replica: usize, tokens_in: u32) {
+pub fn stream_started(record: &TaskRecord, replica: &Replica, tokens_in: u32) {
     task_line!(
         record,
-        pool,
         "stream_start",
         "The first token of a task came.",
-        replica_id = pool.replicas[replica].id,
+        replica_id = replica.id,
         tokens_in = tokens_in,
     );
 }
 
 /// What a finished stream amounted to.
-#[derive(Clone, Copy, Debug)]
 pub struct StreamEnd {
     /// Where it ran.
-    pub replica: Option<usize>,
+    pub replica: Option<Arc<Replica>>,
     /// Tokens of the prompt.
     pub tokens_in: u32,
     /// Tokens generated.
@@ -112,19 +111,16 @@ pub struct StreamEnd {
 }
 
 /// A task's stream was closed.
-pub fn stream_ended(record: &TaskRecord, pool: &Pool, end: StreamEnd, error: Option<&ApiError>) {
+pub fn stream_ended(record: &TaskRecord, end: &StreamEnd, error: Option<&ApiError>) {
     let human = match error {
         None => "A task has finished.",
         Some(_) => "A task has ended with an error.",
     };
     task_line!(
         record,
-        pool,
         "stream_end",
         human,
-        replica_id = end
-            .replica
-            .map(|replica| pool.replicas[replica].id.as_str()),
+        replica_id = end.replica.as_ref().map(|replica| replica.id.as_str()),
         tokens_in = end.tokens_in,
         tokens_out = end.tokens_out,
         decode_time_ms = whole_ms(end.decode),
@@ -133,10 +129,9 @@ pub fn stream_ended(record: &TaskRecord, pool: &Pool, end: StreamEnd, error: Opt
 }
 
 /// A task was canceled.
-pub fn canceled(record: &TaskRecord, pool: &Pool, reason: CancelReason) {
+pub fn canceled(record: &TaskRecord, reason: CancelReason) {
     task_line!(
         record,
-        pool,
         "cancel",
         "A task was canceled.",
         reason = reason.name()
@@ -157,12 +152,12 @@ pub fn refused(error: &ApiError, correlation_id: &str, identity: Option<&Identit
 }
 
 /// An engine broke, or did not come up.
-pub fn replica_unready(pool: &Pool, replica: usize, reason: &str, wait: Duration) {
+pub fn replica_unready(pool: &Pool, replica: &Replica, reason: &str, wait: Duration) {
     warn!(
         event = "replica_unready",
         engine = pool.engine,
         pool_id = %pool.id,
-        replica_id = %pool.replicas[replica].id,
+        replica_id = %replica.id,
         reason,
         probe_in_ms = whole_ms(wait),
         human = "An engine is down and will be probed again.",

@@ -74,12 +74,15 @@ fn check(arguments: ServeArguments) -> Result<ExitCode, StartError> {
         "  {} shards on processors {:?}",
         settings.shards, machine.cpus
     );
-    println!(
-        "  model `{}` on the {} engine, {} slots",
-        settings.engine.model(),
-        settings.engine.name(),
-        settings.slots
-    );
+    for pool in &settings.pools {
+        println!(
+            "  pool `{}`: model `{}` on the {} engine, {} slots",
+            pool.id,
+            pool.engine.model(),
+            pool.engine.name(),
+            pool.slots
+        );
+    }
     println!(
         "  at most {} connections at a time",
         machine.connections_max

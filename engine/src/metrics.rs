@@ -13,9 +13,10 @@ use std::{
     time::Duration,
 };
 
+use crossbeam::utils::CachePadded;
 use orchestratord_sched::Class;
 
-use crate::shared::snapshot::{Pool, Snapshot};
+use crate::shared::snapshot::Pool;
 
 /// Upper bounds of `latency_first_token_ms`, in milliseconds.
 pub const FIRST_TOKEN_MS: [u64; 11] = [50, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000, 3000];
@@ -136,13 +137,25 @@ impl<const N: usize> Histogram<N> {
 #[derive(Debug, Default)]
 pub struct ReplicaCounters {
     /// Tasks that got a slot.
-    pub started: [Counter; 2],
+    started: [Counter; 2],
     /// Tasks canceled, by reason.
-    pub canceled: [Counter; 2],
+    canceled: [Counter; CancelReason::ALL.len()],
     /// Prompt tokens.
     pub tokens_in: Counter,
     /// Generated tokens.
     pub tokens_out: Counter,
+}
+
+impl ReplicaCounters {
+    /// A task got a slot.
+    pub fn started(&self, class: Class) {
+        self.started[class_index(class)].increment();
+    }
+
+    /// A task was canceled while it ran here.
+    pub fn canceled(&self, reason: CancelReason) {
+        self.canceled[reason as usize].increment();
+    }
 }
 
 /// What one shard counts about one pool.
@@ -153,10 +166,9 @@ pub struct PoolCounters {
     /// Submissions turned away, by reason.
     rejected: [Counter; RejectReason::ALL.len()],
     /// Canceled before any replica was found, by reason.
-    canceled_queued: [Counter; 2],
+    canceled_queued: [Counter; CancelReason::ALL.len()],
     /// Times the queue was full.
     backpressure: Counter,
-    replicas: Vec<ReplicaCounters>,
     first_token: [Histogram<11>; 2],
     decode: [Histogram<10>; 2],
 }
@@ -175,23 +187,9 @@ impl PoolCounters {
         }
     }
 
-    /// A task got a slot.
-    pub fn started(&self, replica: usize, class: Class) {
-        self.replicas[replica].started[class_index(class)].increment();
-    }
-
-    /// A task was canceled; `replica` is where it ran, if it did.
-    pub fn canceled(&self, replica: Option<usize>, reason: CancelReason) {
-        let by_reason = match replica {
-            Some(replica) => &self.replicas[replica].canceled,
-            None => &self.canceled_queued,
-        };
-        by_reason[reason as usize].increment();
-    }
-
-    /// The replica's tokens.
-    pub fn tokens(&self, replica: usize) -> &ReplicaCounters {
-        &self.replicas[replica]
+    /// A task was canceled while it waited.
+    pub fn canceled(&self, reason: CancelReason) {
+        self.canceled_queued[reason as usize].increment();
     }
 
     /// From admission to the first token.
@@ -205,49 +203,45 @@ impl PoolCounters {
     }
 }
 
-/// What one shard counts.
+/// What one shard counts about the whole daemon.
 #[derive(Debug)]
 pub struct ShardCounters {
-    /// By pool.
-    pub pools: Vec<PoolCounters>,
     /// Tasks that this shard took from each other shard.
     pub stolen_from: Vec<Counter>,
     /// Submissions for a model that no pool serves.
     pub model_not_found: Counter,
 }
 
-/// Everything that is counted, by shard. Padded, so that no two shards write one cache line.
-pub type Metrics = Vec<crossbeam::utils::CachePadded<ShardCounters>>;
+/// One of each for every shard. Padded, so that no two shards write one cache line.
+pub type PerShard<C> = Box<[CachePadded<C>]>;
 
-/// Counters of `shards` shards, all zero.
-pub fn counters(shards: usize, snapshot: &Snapshot) -> Metrics {
-    let pool = |pool: &Pool| PoolCounters {
-        replicas: pool
-            .replicas
-            .iter()
-            .map(|_| ReplicaCounters::default())
-            .collect(),
-        ..PoolCounters::default()
-    };
-    let shard = |_| ShardCounters {
-        pools: snapshot.pools.iter().map(pool).collect(),
+/// Counters of one kind for `shards` shards, all zero.
+pub fn per_shard<C: Default>(shards: usize) -> PerShard<C> {
+    (0..shards).map(|_| CachePadded::default()).collect()
+}
+
+/// Counters of the whole daemon for `shards` shards, all zero.
+pub fn shard_counters(shards: usize) -> PerShard<ShardCounters> {
+    let counters = |_| ShardCounters {
         stolen_from: (0..shards).map(|_| Counter::default()).collect(),
         model_not_found: Counter::default(),
     };
-    (0..shards).map(|index| shard(index).into()).collect()
+    (0..shards).map(|shard| counters(shard).into()).collect()
 }
 
-/// Tokens generated and tasks started by a pool so far, for its health.
-pub fn pool_totals(metrics: &Metrics, pool: usize) -> (u64, u64) {
-    let replicas = || {
-        metrics
-            .iter()
-            .flat_map(move |shard| &shard.pools[pool].replicas)
+/// One count, over all shards.
+fn total<C>(shards: &PerShard<C>, counter: impl Fn(&C) -> &Counter) -> u64 {
+    shards.iter().map(|shard| counter(shard).get()).sum()
+}
+
+/// Tokens generated and tasks started so far by the replicas that the pool has now.
+pub fn pool_totals(pool: &Pool) -> (u64, u64) {
+    let sum = |counter: fn(&ReplicaCounters) -> &Counter| -> u64 {
+        let replicas = pool.replicas.iter();
+        replicas
+            .map(|replica| total(&replica.counters, counter))
+            .sum()
     };
-    let tokens_out = replicas().map(|replica| replica.tokens_out.get()).sum();
-    let started = replicas()
-        .flat_map(|replica| &replica.started)
-        .map(Counter::get)
-        .sum();
-    (tokens_out, started)
+    let started = sum(|replica| &replica.started[0]) + sum(|replica| &replica.started[1]);
+    (sum(|replica| &replica.tokens_out), started)
 }

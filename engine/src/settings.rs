@@ -13,6 +13,8 @@ use crate::{
     identity::Keys,
 };
 
+/// The id of the pool that the command line describes.
+const POOL_ID: &str = "default";
 /// Shards beyond this are a typing mistake: no machine has more cores that serve one socket well.
 const SHARDS_MAX: u16 = 256;
 /// Slots beyond this are a typing mistake too: each holds a KV cache.
@@ -119,6 +121,23 @@ pub struct Timeouts {
     pub shutdown_grace: Duration,
 }
 
+/// One pool: what generates, and how many may wait for it.
+#[derive(Clone)]
+pub struct PoolSettings {
+    /// Its id.
+    pub id: String,
+    /// What generates.
+    pub engine: EngineSettings,
+    /// Engines that run.
+    pub replicas: u32,
+    /// Tasks that decode at a time on each.
+    pub slots: u32,
+    /// Tasks that may wait.
+    pub admission_capacity: u32,
+    /// What a full queue does.
+    pub admission_policy: Policy,
+}
+
 /// Everything the daemon was told, checked.
 #[derive(Clone)]
 pub struct Settings {
@@ -126,14 +145,8 @@ pub struct Settings {
     pub addr: std::net::SocketAddr,
     /// Threads that own connections and queues.
     pub shards: u16,
-    /// What generates.
-    pub engine: EngineSettings,
-    /// Tasks that decode at a time.
-    pub slots: u32,
-    /// Tasks that may wait.
-    pub admission_capacity: u32,
-    /// What a full queue does.
-    pub admission_policy: Policy,
+    /// The pools; at least one.
+    pub pools: Vec<PoolSettings>,
     /// Who may call.
     pub keys: Keys,
     /// What this daemon keeps to itself.
@@ -159,19 +172,10 @@ impl Settings {
     pub fn check(arguments: ServeArguments) -> Result<Self, StartError> {
         let cores = cores();
         let shards = bounded("--shards", arguments.shards.unwrap_or(cores), SHARDS_MAX)?;
-        let slots = bounded("--slots", arguments.slots, SLOTS_MAX)?;
-        let admission_capacity = bounded(
-            "--admission-capacity",
-            arguments.admission_capacity,
-            ADMISSION_CAPACITY_MAX,
-        )?;
         let keys = keys(&arguments)?;
         Ok(Self {
             addr: arguments.addr,
             shards,
-            slots,
-            admission_capacity,
-            admission_policy: arguments.admission_policy.into(),
             keys,
             timeouts: timeouts(&arguments)?,
             data_dir: data_dir(&arguments)?,
@@ -179,7 +183,7 @@ impl Settings {
             finished_tasks_max: arguments.finished_tasks_max,
             log_format: arguments.log_format,
             log: arguments.log,
-            engine: engine(arguments)?,
+            pools: vec![pool(arguments)?],
         })
     }
 }
@@ -263,6 +267,21 @@ fn data_dir(arguments: &ServeArguments) -> Result<PathBuf, StartError> {
             "there is no home directory to keep data in",
             "name a directory with --data-dir",
         )
+    })
+}
+
+fn pool(arguments: ServeArguments) -> Result<PoolSettings, StartError> {
+    Ok(PoolSettings {
+        id: POOL_ID.to_owned(),
+        replicas: 1,
+        slots: bounded("--slots", arguments.slots, SLOTS_MAX)?,
+        admission_capacity: bounded(
+            "--admission-capacity",
+            arguments.admission_capacity,
+            ADMISSION_CAPACITY_MAX,
+        )?,
+        admission_policy: arguments.admission_policy.into(),
+        engine: engine(arguments)?,
     })
 }
 

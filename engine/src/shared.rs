@@ -8,9 +8,11 @@ pub mod stage;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::{
     clock::Clock,
-    metrics::Metrics,
+    metrics::{PerShard, ShardCounters},
     settings::Settings,
     shard::mailbox::Message,
     shared::{directory::Directory, ring::Ring, snapshot::Snapshot, stage::Stages},
@@ -25,13 +27,20 @@ pub struct Shared {
     /// The one zero of time.
     pub clock: Clock,
     /// The pools.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: ArcSwap<Snapshot>,
     /// Which shard is home to which task.
     pub directory: Directory,
     /// Each shard's mailbox.
     pub mailboxes: Vec<Arc<Ring<Message>>>,
     /// Each shard's counters.
-    pub metrics: Metrics,
+    pub metrics: PerShard<ShardCounters>,
     /// How far the daemon is on its way down.
     pub stages: Stages,
+}
+
+impl Shared {
+    /// The pools as they are published now.
+    pub fn pools(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
 }

@@ -3,11 +3,14 @@
 //! The two formats are Prometheus text 0.0.4 and OpenMetrics 1.0, whose only differences here are the
 //! content type, the counter's family name and the closing `# EOF`.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Write as _,
+};
 
 use super::{
-    CLASSES, CancelReason, Counter, DECODE_MS, FIRST_TOKEN_MS, Histogram, Metrics, PoolCounters,
-    RejectReason, ReplicaCounters,
+    CLASSES, CancelReason, Counter, DECODE_MS, FIRST_TOKEN_MS, Histogram, PerShard, PoolCounters,
+    RejectReason, ReplicaCounters, ShardCounters, total,
 };
 use crate::shared::snapshot::{Pool, Snapshot};
 
@@ -38,25 +41,69 @@ impl Format {
     }
 }
 
-/// Writes the exposition line by line.
+/// One family of series. A series is printed once: what several pools or replicas say under the
+/// same labels is added up.
+struct Family {
+    samples: Vec<(String, u64)>,
+    places: HashMap<String, usize>,
+}
+
+impl Family {
+    fn sample(&mut self, series: String, value: u64) {
+        match self.places.get(&series) {
+            Some(place) => self.samples[*place].1 += value,
+            None => {
+                self.places.insert(series.clone(), self.samples.len());
+                self.samples.push((series, value));
+            }
+        }
+    }
+}
+
+/// Writes the exposition family by family.
 struct Page {
     text: String,
     format: Format,
 }
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    fn family(&mut self, name: &str, kind: &str, help: &str, fill: impl FnOnce(&mut Family)) {
         // OpenMetrics names a counter's family without the suffix of its samples.
-        let family = match self.format {
+        let heading = match self.format {
             Format::OpenMetrics if kind == "counter" => name.trim_end_matches("_total"),
             _ => name,
         };
-        self.line(format_args!("# HELP {family} {help}"));
-        self.line(format_args!("# TYPE {family} {kind}"));
+        self.line(format_args!("# HELP {heading} {help}"));
+        self.line(format_args!("# TYPE {heading} {kind}"));
+        let mut family = Family {
+            samples: Vec::new(),
+            places: HashMap::new(),
+        };
+        fill(&mut family);
+        for (series, value) in family.samples {
+            self.line(format_args!("{series} {value}"));
+        }
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: u64) {
-        self.line(format_args!("{name}{{{labels}}} {value}"));
+    fn counter(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut dyn FnMut(&str, u64))) {
+        self.plain(name, "counter", help, fill);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut dyn FnMut(&str, u64))) {
+        self.plain(name, "gauge", help, fill);
+    }
+
+    /// A family whose every series is `name{labels}`.
+    fn plain(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        fill: impl FnOnce(&mut dyn FnMut(&str, u64)),
+    ) {
+        self.family(name, kind, help, |family| {
+            fill(&mut |labels, value| family.sample(format!("{name}{{{labels}}}"), value));
+        });
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
@@ -65,22 +112,24 @@ impl Page {
 }
 
 /// One scrape.
-pub fn expose(snapshot: &Snapshot, metrics: &Metrics, format: Format) -> String {
+pub fn expose(snapshot: &Snapshot, shards: &PerShard<ShardCounters>, format: Format) -> String {
     let mut page = Page {
         text: String::with_capacity(8 * 1024),
         format,
     };
-    for table in [tasks, tokens, queues, pools, latencies] {
-        table(&mut page, snapshot, metrics);
-    }
-    steals(&mut page, metrics);
+    tasks(&mut page, snapshot);
+    refusals(&mut page, snapshot, shards);
+    tokens(&mut page, snapshot);
+    pools(&mut page, snapshot);
+    latencies(&mut page, snapshot);
+    steals(&mut page, shards);
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }
     page.text
 }
 
-fn engine_labels(pool: &Pool) -> String {
+fn pool_labels(pool: &Pool) -> String {
     format!(
         "engine=\"{}\",engine_version=\"{}\",pool_id=\"{}\"",
         pool.engine,
@@ -97,226 +146,180 @@ fn escaped(value: &str) -> String {
         .replace('\n', "\\n")
 }
 
-/// A pool with its index, its shared labels, and each shard's counters of it.
-fn each_pool<'a>(
-    snapshot: &'a Snapshot,
-    metrics: &'a Metrics,
-) -> impl Iterator<Item = (&'a Pool, String, Vec<&'a PoolCounters>)> {
-    snapshot.pools.iter().enumerate().map(move |(index, pool)| {
-        let counters = metrics.iter().map(|shard| &shard.pools[index]).collect();
-        (pool, engine_labels(pool), counters)
+/// The labels of each replica, those of replaced pools among them, and its counters.
+fn each_replica(snapshot: &Snapshot) -> impl Iterator<Item = (String, &PerShard<ReplicaCounters>)> {
+    snapshot.all().flat_map(|pool| {
+        pool.replicas.iter().map(|replica| {
+            let id = escaped(&replica.id);
+            let labels = format!("{},replica_id=\"{id}\"", pool_labels(pool));
+            (labels, &replica.counters)
+        })
     })
 }
 
-fn total<'a>(
-    shards: &[&'a PoolCounters],
-    counter: impl Fn(&'a PoolCounters) -> &'a Counter,
-) -> u64 {
-    shards.iter().map(|shard| counter(shard).get()).sum()
-}
-
-fn tasks(page: &mut Page, snapshot: &Snapshot, metrics: &Metrics) {
-    page.family("tasks_enqueued_total", "counter", "Tasks admitted.");
-    for (_, labels, shards) in each_pool(snapshot, metrics) {
-        for (class, (_, priority)) in CLASSES.iter().enumerate() {
-            let count = total(&shards, |shard| &shard.enqueued[class]);
-            let labels = format!("{labels},replica_id=\"\",priority=\"{priority}\"");
-            page.sample("tasks_enqueued_total", &labels, count);
-        }
-    }
-    page.family("tasks_started_total", "counter", "Tasks that got a slot.");
-    for (pool, labels, shards) in each_pool(snapshot, metrics) {
-        for (index, replica) in pool.replicas.iter().enumerate() {
+fn tasks(page: &mut Page, snapshot: &Snapshot) {
+    page.counter("tasks_enqueued_total", "Tasks admitted.", |sample| {
+        for pool in &snapshot.pools {
             for (class, (_, priority)) in CLASSES.iter().enumerate() {
-                let count = total(&shards, |shard| &shard.replicas[index].started[class]);
-                let id = escaped(&replica.id);
-                let labels = format!("{labels},replica_id=\"{id}\",priority=\"{priority}\"");
-                page.sample("tasks_started_total", &labels, count);
+                let labels = pool_labels(pool);
+                let labels = format!("{labels},replica_id=\"\",priority=\"{priority}\"");
+                sample(&labels, total(&pool.counters, |pool| &pool.enqueued[class]));
             }
         }
-    }
-    page.family("tasks_canceled_total", "counter", "Tasks canceled.");
-    for (pool, labels, shards) in each_pool(snapshot, metrics) {
+    });
+    page.counter("tasks_started_total", "Tasks that got a slot.", |sample| {
+        for (labels, counters) in each_replica(snapshot) {
+            for (class, (_, priority)) in CLASSES.iter().enumerate() {
+                let labels = format!("{labels},priority=\"{priority}\"");
+                sample(&labels, total(counters, |replica| &replica.started[class]));
+            }
+        }
+    });
+    page.counter("tasks_canceled_total", "Tasks canceled.", |sample| {
         for reason in CancelReason::ALL {
-            let name = reason.name();
-            let queued = total(&shards, |shard| &shard.canceled_queued[reason as usize]);
-            let waiting = format!("{labels},replica_id=\"\",reason=\"{name}\"");
-            page.sample("tasks_canceled_total", &waiting, queued);
-            for (index, replica) in pool.replicas.iter().enumerate() {
-                let count = total(&shards, |shard| {
-                    &shard.replicas[index].canceled[reason as usize]
-                });
-                let id = escaped(&replica.id);
-                let labels = format!("{labels},replica_id=\"{id}\",reason=\"{name}\"");
-                page.sample("tasks_canceled_total", &labels, count);
+            let (at, name) = (reason as usize, reason.name());
+            for pool in &snapshot.pools {
+                let labels = pool_labels(pool);
+                let labels = format!("{labels},replica_id=\"\",reason=\"{name}\"");
+                let count = total(&pool.counters, |pool| &pool.canceled_queued[at]);
+                sample(&labels, count);
+            }
+            for (labels, counters) in each_replica(snapshot) {
+                let labels = format!("{labels},reason=\"{name}\"");
+                sample(&labels, total(counters, |replica| &replica.canceled[at]));
             }
         }
-    }
-    page.family(
-        "tasks_rejected_total",
-        "counter",
-        "Submissions turned away.",
-    );
-    for (pool, _, shards) in each_pool(snapshot, metrics) {
-        for reason in RejectReason::ALL {
-            let count = total(&shards, |shard| &shard.rejected[reason as usize]);
-            let labels = format!("engine=\"{}\",reason=\"{}\"", pool.engine, reason.name());
-            page.sample("tasks_rejected_total", &labels, count);
-        }
-    }
-    let model_not_found = metrics
-        .iter()
-        .map(|shard| shard.model_not_found.get())
-        .sum();
-    let labels = "engine=\"\",reason=\"model_not_found\"";
-    page.sample("tasks_rejected_total", labels, model_not_found);
-    page.family(
-        "admission_backpressure_events_total",
-        "counter",
-        "Times the queue was full.",
-    );
-    for (pool, _, shards) in each_pool(snapshot, metrics) {
-        let count = total(&shards, |shard| &shard.backpressure);
-        let labels = format!(
-            "engine=\"{}\",policy=\"{}\"",
-            pool.engine,
-            pool.admission_policy.name()
-        );
-        page.sample("admission_backpressure_events_total", &labels, count);
-    }
-}
-
-fn tokens(page: &mut Page, snapshot: &Snapshot, metrics: &Metrics) {
-    page.family("tokens_in_total", "counter", "Prompt tokens.");
-    by_replica(page, "tokens_in_total", (snapshot, metrics), |replica| {
-        &replica.tokens_in
-    });
-    page.family("tokens_out_total", "counter", "Generated tokens.");
-    by_replica(page, "tokens_out_total", (snapshot, metrics), |replica| {
-        &replica.tokens_out
     });
 }
 
-fn by_replica(
-    page: &mut Page,
-    name: &str,
-    (snapshot, metrics): (&Snapshot, &Metrics),
-    counter: impl Fn(&ReplicaCounters) -> &Counter,
-) {
-    for (pool, labels, shards) in each_pool(snapshot, metrics) {
-        for (index, replica) in pool.replicas.iter().enumerate() {
-            let count = total(&shards, |shard| counter(&shard.replicas[index]));
-            let labels = format!("{labels},replica_id=\"{}\"", escaped(&replica.id));
-            page.sample(name, &labels, count);
+fn refusals(page: &mut Page, snapshot: &Snapshot, shards: &PerShard<ShardCounters>) {
+    let help = "Submissions turned away.";
+    page.counter("tasks_rejected_total", help, |sample| {
+        for pool in &snapshot.pools {
+            for reason in RejectReason::ALL {
+                let (at, name) = (reason as usize, reason.name());
+                let labels = format!("engine=\"{}\",reason=\"{name}\"", pool.engine);
+                sample(&labels, total(&pool.counters, |pool| &pool.rejected[at]));
+            }
         }
-    }
-}
-
-fn queues(page: &mut Page, snapshot: &Snapshot, _: &Metrics) {
-    page.family("queue_depth", "gauge", "Tasks waiting for a slot.");
-    for pool in &snapshot.pools {
-        for (class, priority) in CLASSES {
-            let labels = format!("{},priority=\"{priority}\"", engine_labels(pool));
-            let depth = pool.scheduling.queued(class);
-            page.sample("queue_depth", &labels, depth.into());
+        let model_not_found = total(shards, |shard| &shard.model_not_found);
+        sample("engine=\"\",reason=\"model_not_found\"", model_not_found);
+    });
+    let help = "Times the queue was full.";
+    page.counter("admission_backpressure_events_total", help, |sample| {
+        for pool in &snapshot.pools {
+            let policy = pool.admission_policy.name();
+            let labels = format!("engine=\"{}\",policy=\"{policy}\"", pool.engine);
+            sample(&labels, total(&pool.counters, |pool| &pool.backpressure));
         }
-    }
+    });
 }
 
-fn pools(page: &mut Page, snapshot: &Snapshot, _: &Metrics) {
-    page.family(
-        "pool_ready",
-        "gauge",
-        "1 when a replica of the pool is ready.",
-    );
-    for pool in &snapshot.pools {
-        let labels = format!("pool_id=\"{}\"", escaped(&pool.id));
-        page.sample("pool_ready", &labels, pool.is_ready().into());
-    }
-    page.family("active_leases", "gauge", "Slots in use.");
-    for pool in &snapshot.pools {
-        let labels = format!("pool_id=\"{}\"", escaped(&pool.id));
-        page.sample("active_leases", &labels, pool.scheduling.leases().into());
-    }
-    page.family(
-        "model_state",
-        "gauge",
-        "1 for the state that the model is in.",
-    );
-    for pool in &snapshot.pools {
-        let labels = format!("model_id=\"{}\",state=\"Active\"", escaped(&pool.model));
-        page.sample("model_state", &labels, 1);
-    }
+fn tokens(page: &mut Page, snapshot: &Snapshot) {
+    page.counter("tokens_in_total", "Prompt tokens.", |sample| {
+        for (labels, counters) in each_replica(snapshot) {
+            sample(&labels, total(counters, |replica| &replica.tokens_in));
+        }
+    });
+    page.counter("tokens_out_total", "Generated tokens.", |sample| {
+        for (labels, counters) in each_replica(snapshot) {
+            sample(&labels, total(counters, |replica| &replica.tokens_out));
+        }
+    });
 }
 
-fn latencies(page: &mut Page, snapshot: &Snapshot, metrics: &Metrics) {
-    histogram(
-        page,
-        (
-            "latency_first_token_ms",
-            "From admission to the first token.",
-        ),
-        (snapshot, metrics),
-        &FIRST_TOKEN_MS,
-        |shard, class| &shard.first_token[class],
-    );
-    histogram(
-        page,
-        ("latency_decode_ms", "From the first token to the last."),
-        (snapshot, metrics),
-        &DECODE_MS,
-        |shard, class| &shard.decode[class],
-    );
+fn pools(page: &mut Page, snapshot: &Snapshot) {
+    page.gauge("queue_depth", "Tasks waiting for a slot.", |sample| {
+        for pool in snapshot.all() {
+            for (class, priority) in CLASSES {
+                let labels = format!("{},priority=\"{priority}\"", pool_labels(pool));
+                sample(&labels, pool.scheduling.queued(class).into());
+            }
+        }
+    });
+    let help = "1 when a replica of the pool is ready.";
+    page.gauge("pool_ready", help, |sample| {
+        for pool in &snapshot.pools {
+            let labels = format!("pool_id=\"{}\"", escaped(&pool.id));
+            sample(&labels, pool.is_ready().into());
+        }
+    });
+    page.gauge("active_leases", "Slots in use.", |sample| {
+        for pool in snapshot.all() {
+            let labels = format!("pool_id=\"{}\"", escaped(&pool.id));
+            sample(&labels, pool.scheduling.leases().into());
+        }
+    });
+    let help = "1 for the state that the model is in.";
+    page.gauge("model_state", help, |sample| {
+        let models: BTreeSet<&str> = snapshot
+            .pools
+            .iter()
+            .map(|pool| pool.model.as_str())
+            .collect();
+        for model in models {
+            let labels = format!("model_id=\"{}\",state=\"Active\"", escaped(model));
+            sample(&labels, 1);
+        }
+    });
+}
+
+fn latencies(page: &mut Page, snapshot: &Snapshot) {
+    let help = "From admission to the first token.";
+    page.family("latency_first_token_ms", "histogram", help, |family| {
+        let name = "latency_first_token_ms";
+        for pool in &snapshot.pools {
+            histogram(family, name, pool, &FIRST_TOKEN_MS, |pool, class| {
+                &pool.first_token[class]
+            });
+        }
+    });
+    let help = "From the first token to the last.";
+    page.family("latency_decode_ms", "histogram", help, |family| {
+        let name = "latency_decode_ms";
+        for pool in &snapshot.pools {
+            histogram(family, name, pool, &DECODE_MS, |pool, class| {
+                &pool.decode[class]
+            });
+        }
+    });
 }
 
 fn histogram<const N: usize>(
-    page: &mut Page,
-    (name, help): (&str, &str),
-    (snapshot, metrics): (&Snapshot, &Metrics),
+    family: &mut Family,
+    name: &str,
+    pool: &Pool,
     bounds_ms: &[u64; N],
     of: impl Fn(&PoolCounters, usize) -> &Histogram<N>,
 ) {
-    page.family(name, "histogram", help);
-    for (_, labels, shards) in each_pool(snapshot, metrics) {
-        for (class, (_, priority)) in CLASSES.iter().enumerate() {
-            let labels = format!("{labels},priority=\"{priority}\"");
-            let sum = |part: &dyn Fn(&Histogram<N>) -> u64| -> u64 {
-                shards.iter().map(|shard| part(of(shard, class))).sum()
-            };
-            let mut count = 0;
-            for (at, bound) in bounds_ms.iter().enumerate() {
-                count += sum(&|shard| shard.counts[at].get());
-                let labels = format!("{labels},le=\"{bound}\"");
-                page.sample(&format!("{name}_bucket"), &labels, count);
-            }
-            count += sum(&|shard| shard.above.get());
-            page.sample(
-                &format!("{name}_bucket"),
-                &format!("{labels},le=\"+Inf\""),
-                count,
-            );
-            page.sample(
-                &format!("{name}_sum"),
-                &labels,
-                sum(&|shard| shard.sum_ms.get()),
-            );
-            page.sample(&format!("{name}_count"), &labels, count);
+    for (class, (_, priority)) in CLASSES.iter().enumerate() {
+        let labels = format!("{},priority=\"{priority}\"", pool_labels(pool));
+        let sum = |part: &dyn Fn(&Histogram<N>) -> &Counter| -> u64 {
+            total(&pool.counters, |shard| part(of(shard, class)))
+        };
+        let mut count = 0;
+        for (at, bound) in bounds_ms.iter().enumerate() {
+            count += sum(&|histogram| &histogram.counts[at]);
+            family.sample(format!("{name}_bucket{{{labels},le=\"{bound}\"}}"), count);
         }
+        count += sum(&|histogram| &histogram.above);
+        family.sample(format!("{name}_bucket{{{labels},le=\"+Inf\"}}"), count);
+        let sum_ms = sum(&|histogram| &histogram.sum_ms);
+        family.sample(format!("{name}_sum{{{labels}}}"), sum_ms);
+        family.sample(format!("{name}_count{{{labels}}}"), count);
     }
 }
 
-fn steals(page: &mut Page, metrics: &Metrics) {
-    page.family(
-        "steals_total",
-        "counter",
-        "Tasks taken from another core's queue.",
-    );
-    for (thief, shard) in metrics.iter().enumerate() {
-        for (victim, count) in shard.stolen_from.iter().enumerate() {
-            if thief != victim {
-                let labels = format!("from_core=\"{victim}\",to_core=\"{thief}\"");
-                page.sample("steals_total", &labels, count.get());
+fn steals(page: &mut Page, shards: &PerShard<ShardCounters>) {
+    let help = "Tasks taken from another core's queue.";
+    page.counter("steals_total", help, |sample| {
+        for (thief, shard) in shards.iter().enumerate() {
+            for (victim, count) in shard.stolen_from.iter().enumerate() {
+                if thief != victim {
+                    let labels = format!("from_core=\"{victim}\",to_core=\"{thief}\"");
+                    sample(&labels, count.get());
+                }
             }
         }
-    }
+    });
 }

@@ -5,7 +5,7 @@
 //! it is about: each message belongs to one task (bounded by admission) or one connection (bounded
 //! by the file limit).
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use orchestratord_gpu::{SequenceKey, event::Event};
 use orchestratord_sched::ShardId;
@@ -15,7 +15,7 @@ use super::{
     Shard,
     connection::{self, Parcel},
 };
-use crate::shared::{Shared, stage::Stage};
+use crate::shared::{Shared, snapshot::Pool, stage::Stage};
 
 /// Messages that a shard's mailbox holds: a step of every sequence of some large replicas.
 pub const MAILBOX_MAX: usize = 16 * 1024;
@@ -36,8 +36,8 @@ pub enum Message {
     Stolen {
         /// The task.
         task: Uuid,
-        /// Its pool, by its place in the snapshot.
-        pool: usize,
+        /// Its pool.
+        pool: Arc<Pool>,
     },
     /// The last reader of this task left while it was being stolen.
     Abandoned {
@@ -46,8 +46,8 @@ pub enum Message {
     },
     /// A replica of the pool came up: there may be slots.
     LookForWork {
-        /// The pool, by its place in the snapshot.
-        pool: usize,
+        /// The pool.
+        pool: Arc<Pool>,
     },
     /// A connection that goes on here.
     Adopt(Box<Parcel>),
@@ -97,9 +97,9 @@ pub async fn serve(shard: &Rc<Shard>) {
 fn handle(shard: &Rc<Shard>, message: Message) {
     match message {
         Message::Said { sequence, event } => shard.table.borrow_mut().said(sequence, event),
-        Message::Stolen { task, pool } => shard.table.borrow_mut().stolen(task, pool),
+        Message::Stolen { task, pool } => shard.table.borrow_mut().stolen(task, &pool),
         Message::Abandoned { task } => shard.table.borrow_mut().abandoned_elsewhere(task),
-        Message::LookForWork { pool } => shard.table.borrow_mut().look_for_work(pool),
+        Message::LookForWork { pool } => shard.table.borrow_mut().look_for_work(&pool),
         Message::Adopt(parcel) => connection::adopt(shard, *parcel),
         Message::StageChanged => shard.stage_changed(),
     }

@@ -33,11 +33,11 @@ use super::{
 use crate::{
     api::error::{ApiError, Code},
     logs,
-    metrics::{PoolCounters, RejectReason},
+    metrics::{PoolCounters, RejectReason, ReplicaCounters, ShardCounters},
     shared::{
         Shared,
         record::TaskRecord,
-        snapshot::{Order, Pool},
+        snapshot::{Order, Pool, PoolKey, Replica},
         stage::Stage,
     },
 };
@@ -45,33 +45,36 @@ use crate::{
 /// A task, handed out so that no borrow of the table outlives a look.
 pub type Shown = Rc<RefCell<Task>>;
 
+/// This shard's part of one pool.
+struct Lane {
+    queue: Dispatcher<Arc<TaskRecord>>,
+    estimate: Estimate,
+}
+
 /// All tasks of one shard.
 pub struct Table {
     /// Messages to other shards, sent after each turn.
     pub outbox: Outbox,
     me: ShardId,
     shared: Arc<Shared>,
-    queues: Vec<Dispatcher<Arc<TaskRecord>>>,
-    estimates: Vec<Estimate>,
+    /// Made when the first task comes for the pool, so that pools may come while the shard runs.
+    lanes: HashMap<PoolKey, Lane>,
     tasks: HashMap<Uuid, Shown>,
     running: HashMap<SequenceKey, Shown>,
     /// Ended tasks, oldest first; the oldest is forgotten when there are too many.
     ended: VecDeque<Uuid>,
     sequences: u64,
     /// Slots that tasks have just left, until [`Table::reuse_slots`] gives them on.
-    slots_in_hand: Vec<(usize, Lease)>,
+    slots_in_hand: Vec<(Arc<Pool>, Lease)>,
     scratch: Vec<u8>,
 }
 impl Table {
     /// No tasks yet.
     pub fn new(me: ShardId, shared: Arc<Shared>) -> Self {
-        let pools = &shared.snapshot.pools;
-        let queue = |pool: &Pool| Dispatcher::new(me, Arc::clone(&pool.scheduling));
         Self {
             outbox: Outbox::default(),
             me,
-            queues: pools.iter().map(queue).collect(),
-            estimates: pools.iter().map(|_| Estimate::default()).collect(),
+            lanes: HashMap::new(),
             tasks: HashMap::new(),
             running: HashMap::new(),
             ended: VecDeque::new(),
@@ -88,16 +91,28 @@ impl Table {
     }
 
     /// A submission was turned away.
-    pub fn count_rejected(&self, pool: usize, reason: RejectReason) {
+    pub fn count_rejected(&self, pool: &Pool, reason: RejectReason) {
         self.counters(pool).rejected(reason);
     }
 
-    fn counters(&self, pool: usize) -> &PoolCounters {
-        &self.shared.metrics[self.me.0].pools[pool]
+    fn counters<'p>(&self, pool: &'p Pool) -> &'p PoolCounters {
+        &pool.counters[self.me.0]
     }
 
-    fn pool(&self, index: usize) -> &Pool {
-        &self.shared.snapshot.pools[index]
+    fn replica_counters<'r>(&self, replica: &'r Replica) -> &'r ReplicaCounters {
+        &replica.counters[self.me.0]
+    }
+
+    /// This shard's part of the pool, made now if this is the first that it hears of it.
+    fn lane(&mut self, pool: &Pool) -> &mut Lane {
+        self.lanes.entry(pool.key).or_insert_with(|| Lane {
+            queue: Dispatcher::new(self.me, Arc::clone(&pool.scheduling)),
+            estimate: Estimate::default(),
+        })
+    }
+
+    fn shard_counters(&self) -> &ShardCounters {
+        &self.shared.metrics[self.me.0]
     }
 
     fn now(&self) -> Instant {
@@ -113,9 +128,10 @@ impl Table {
 
     /// Gives free slots of the pool to the most urgent tasks anywhere, until there is no slot or
     /// no task.
-    pub fn look_for_work(&mut self, pool: usize) {
+    pub fn look_for_work(&mut self, pool: &Arc<Pool>) {
         while self.may_start()
-            && let Some(dispatched) = self.queues[pool].dispatch()
+            && let Some(lane) = self.lanes.get_mut(&pool.key)
+            && let Some(dispatched) = lane.queue.dispatch()
         {
             self.start(pool, dispatched);
         }
@@ -128,8 +144,8 @@ impl Table {
         while let Some((pool, lease)) = self.slots_in_hand.pop() {
             if !self.may_start() {
                 drop(lease);
-            } else if let Some(dispatched) = self.queues[pool].dispatch_with(lease) {
-                self.start(pool, dispatched);
+            } else if let Some(dispatched) = self.lane(&pool).queue.dispatch_with(lease) {
+                self.start(&pool, dispatched);
             }
         }
     }
@@ -139,7 +155,7 @@ impl Table {
         self.shared.stages.now() < Stage::Ending
     }
 
-    fn start(&mut self, pool: usize, dispatched: Dispatched<Arc<TaskRecord>>) {
+    fn start(&mut self, pool: &Arc<Pool>, dispatched: Dispatched<Arc<TaskRecord>>) {
         let Dispatched {
             task: record,
             lease,
@@ -152,34 +168,30 @@ impl Table {
                 .expect("a queued task stands in the table"),
             Origin::StolenFrom(victim) => {
                 self.shared.directory.moved(record.id, self.me);
-                self.shared.metrics[self.me.0].stolen_from[victim.0].increment();
+                self.shard_counters().stolen_from[victim.0].increment();
                 self.outbox.send(
                     victim,
                     Message::Stolen {
                         task: record.id,
-                        pool,
+                        pool: Arc::clone(pool),
                     },
                 );
                 self.put(Task::new(Arc::clone(&record), Phase::Queued(ticket)))
             }
         };
-        let replica = lease.replica().0;
-        self.counters(pool).started(replica, record.class());
-        logs::placed(&record, self.pool(pool), replica);
+        let replica = Arc::clone(pool.replica(lease.replica()));
+        self.replica_counters(&replica).started(record.class());
+        logs::placed(&record, &replica);
         let sequence = self.next_sequence();
-        let run = Run::new(lease, sequence, self.now());
-        task.borrow_mut().start(run, self.pool(pool));
+        let run = Run::new(lease, Arc::clone(&replica), sequence, self.now());
+        task.borrow_mut().start(run);
         self.running.insert(sequence, Rc::clone(&task));
         let order = Order::Start {
             home: self.me,
             sequence,
             generation: record.generation(),
         };
-        if self.pool(pool).replicas[replica]
-            .orders
-            .try_send(order)
-            .is_err()
-        {
+        if replica.orders.try_send(order).is_err() {
             let message = "the engine's queue of orders is full; send the task again";
             self.fail(&task, &ApiError::new(Code::ReplicaExhausted, message));
         }
@@ -193,7 +205,7 @@ impl Table {
     }
 
     /// A thief took one of our tasks: its readers follow it, and the runway is filled again.
-    pub fn stolen(&mut self, id: Uuid, pool: usize) {
+    pub fn stolen(&mut self, id: Uuid, pool: &Arc<Pool>) {
         if let Some(task) = self.tasks.remove(&id) {
             let mut task = task.borrow_mut();
             task.leave();
@@ -203,7 +215,9 @@ impl Table {
                 self.outbox.send(home, Message::Abandoned { task: id });
             }
         }
-        self.queues[pool].refill();
+        if let Some(lane) = self.lanes.get_mut(&pool.key) {
+            lane.queue.refill();
+        }
         self.look_for_work(pool);
     }
 }

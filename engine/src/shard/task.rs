@@ -17,7 +17,7 @@ use crate::{
         event::{self, End, Metrics, MetricsVerbose, Prep, Started, StartedVerbose, Usage},
         task::{Placement, Streams, TaskView, Timings},
     },
-    shared::{record::TaskRecord, snapshot::Pool},
+    shared::{record::TaskRecord, snapshot::Replica},
 };
 
 /// The least time between two `metrics` events of one stream.
@@ -37,6 +37,8 @@ pub enum Phase {
 pub struct Run {
     /// Its slot.
     pub lease: Lease,
+    /// The replica that the slot is of.
+    pub replica: Arc<Replica>,
     /// What its engine calls it.
     pub sequence: SequenceKey,
     /// When it got the slot.
@@ -51,9 +53,10 @@ pub struct Run {
 
 impl Run {
     /// A run that begins now.
-    pub fn new(lease: Lease, sequence: SequenceKey, now: Instant) -> Self {
+    pub fn new(lease: Lease, replica: Arc<Replica>, sequence: SequenceKey, now: Instant) -> Self {
         Self {
             lease,
+            replica,
             sequence,
             started: now,
             first_token: None,
@@ -64,10 +67,10 @@ impl Run {
 }
 
 /// What is left of a task that ended.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Ending {
     error: Option<Code>,
-    replica: Option<usize>,
+    replica_id: Option<String>,
     started: Option<Instant>,
     first_token: Option<Instant>,
     ended: Instant,
@@ -164,7 +167,7 @@ impl Task {
     }
 
     /// It got a slot: the stream begins.
-    pub fn start(&mut self, run: Run, pool: &Pool) {
+    pub fn start(&mut self, run: Run) {
         self.advance(TaskEvent::Start);
         let started = Started {
             queue_position: self.record.queue_position,
@@ -172,8 +175,8 @@ impl Task {
         };
         let verbose = StartedVerbose {
             started,
-            pool_id: &pool.id,
-            replica_id: &pool.replicas[run.lease.replica().0].id,
+            pool_id: &self.record.pool.id,
+            replica_id: &run.replica.id,
             kv_warmth: 0.0,
         };
         let (plain, verbose) = (api::json(&started), api::json(&verbose));
@@ -270,7 +273,7 @@ impl Task {
     }
 
     /// What `GET /v2/tasks/{id}` says.
-    pub fn view(&self, pool: &Pool) -> TaskView {
+    pub fn view(&self) -> TaskView {
         let record = &self.record;
         let ending = self.so_far();
         let unix_ms =
@@ -288,8 +291,8 @@ impl Task {
                 ended_ms: self.has_ended().then(|| unix_ms(ending.ended)),
             },
             placement: Placement {
-                pool_id: pool.id.clone(),
-                replica_id: ending.replica.map(|at| pool.replicas[at].id.clone()),
+                pool_id: record.pool.id.clone(),
+                replica_id: ending.replica_id,
             },
             tokens_in: self.tokens_in,
             tokens_out: self.tokens_out,
@@ -302,16 +305,16 @@ impl Task {
     fn so_far(&self) -> Ending {
         let nothing = Ending {
             error: None,
-            replica: None,
+            replica_id: None,
             started: None,
             first_token: None,
             ended: self.record.admitted,
         };
         match &self.phase {
             Phase::Queued(_) => nothing,
-            Phase::Ended(ending) => *ending,
+            Phase::Ended(ending) => ending.clone(),
             Phase::Running(run) => Ending {
-                replica: Some(run.lease.replica().0),
+                replica_id: Some(run.replica.id.clone()),
                 started: Some(run.started),
                 first_token: run.first_token,
                 ..nothing

@@ -1,6 +1,6 @@
 //! What travels with a task when it is stolen: everything that was decided at admission.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use orchestratord_gpu::{Generation, Sampling};
 use orchestratord_sched::{Class, Instant};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     api::task::{OnDisconnect, Submission},
     identity::Identity,
+    shared::snapshot::Pool,
 };
 
 /// An admitted task, as it was admitted. It never changes.
@@ -24,8 +25,8 @@ pub struct TaskRecord {
     pub owner: Identity,
     /// The request that made it, for logs.
     pub correlation_id: String,
-    /// The pool that took it, by its place in the snapshot.
-    pub pool: usize,
+    /// The pool that took it.
+    pub pool: Arc<Pool>,
     /// When it was admitted.
     pub admitted: Instant,
     /// The same on the calendar, in milliseconds since 1970.

@@ -3,13 +3,27 @@
 //! A snapshot never changes; what changes about a pool (free slots, readiness, queue) stands in
 //! atomics behind it. The shared scheduling state of a pool is `sched`'s; the order queue of a
 //! replica leads to the thread that runs its engine.
+//!
+//! A pool that is given another model is another [`Pool`] under the same id: with its own queue and
+//! replicas, so that what was admitted for the old model is served by the old model. Whoever looks
+//! a pool up gets the newest; whoever has one keeps it.
 
-use std::sync::{Arc, Mutex, atomic::AtomicU64};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use orchestratord_gpu::Generation;
-use orchestratord_sched::{self as sched, Class, Policy, ReplicaState, ShardId};
+use orchestratord_sched::{self as sched, Class, Policy, ReplicaIndex, ReplicaState, ShardId};
 
 use super::record::TaskRecord;
+use crate::{
+    metrics::{PerShard, PoolCounters, ReplicaCounters},
+    settings::PoolSettings,
+};
 
 /// What a shard asks an engine's thread. Orders of one replica arrive in the order in which they
 /// were sent: a slot that a `Cancel` frees can be ordered again at once.
@@ -29,6 +43,8 @@ pub enum Order {
         /// Which.
         sequence: orchestratord_gpu::SequenceKey,
     },
+    /// Nothing runs any more and nothing will: give the engine up and end the thread.
+    Retire,
 }
 
 /// One running engine of a pool.
@@ -40,7 +56,9 @@ pub struct Replica {
     /// To its thread; bounded.
     pub orders: crossbeam::channel::Sender<Order>,
     /// Where it stands.
-    pub condition: Arc<Condition>,
+    pub condition: Condition,
+    /// What each shard counts about it.
+    pub counters: PerShard<ReplicaCounters>,
 }
 
 /// Where a replica stands: written by its engine's thread, read by everybody.
@@ -83,8 +101,22 @@ impl Condition {
     }
 }
 
+/// Tells pools apart that follow each other under one id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolKey(u64);
+
+impl PoolKey {
+    /// One that no other pool of this process has.
+    pub fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
 /// Replicas that serve one model with one engine.
 pub struct Pool {
+    /// See [`PoolKey`].
+    pub key: PoolKey,
     /// Its id.
     pub id: String,
     /// The model that it serves, by its catalog id.
@@ -102,14 +134,39 @@ pub struct Pool {
     /// What a full queue does.
     pub admission_policy: Policy,
     /// Its engines.
-    pub replicas: Vec<Replica>,
+    pub replicas: Vec<Arc<Replica>>,
+    /// Replicas that pools of this id had before: their ids are not given again.
+    pub replicas_before: usize,
+    /// What it was built from.
+    pub settings: PoolSettings,
     /// Tokens generated in the last whole second, written by the control thread.
     pub tokens_per_s: AtomicU64,
     /// Its queues and slots.
     pub scheduling: Arc<sched::Pool<Arc<TaskRecord>>>,
+    /// What each shard counts about it; it counts on when the pool is given another model.
+    pub counters: Arc<PerShard<PoolCounters>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pool")
+            .field(&self.id)
+            .field(&self.key)
+            .finish()
+    }
 }
 
 impl Pool {
+    /// The replica that a lease is for.
+    pub fn replica(&self, index: ReplicaIndex) -> &Arc<Replica> {
+        &self.replicas[index.0]
+    }
+
+    /// Whether as many tasks wait as may.
+    pub fn is_full(&self) -> bool {
+        self.queue_depth() >= self.admission_capacity
+    }
+
     /// Whether the reference names this pool's model.
     pub fn serves(&self, model_ref: &str) -> bool {
         self.model == model_ref || self.model_aliases.iter().any(|alias| alias == model_ref)
@@ -147,17 +204,30 @@ impl Pool {
 }
 
 /// All pools.
+#[derive(Clone, Default)]
 pub struct Snapshot {
     /// In the order of configuration.
-    pub pools: Vec<Pool>,
+    pub pools: Vec<Arc<Pool>>,
+    /// Those that take no new work because they were replaced, until what they have is done.
+    pub retiring: Vec<Arc<Pool>>,
 }
 
 impl Snapshot {
-    /// The pool of that id, with its place.
-    pub fn pool(&self, id: &str) -> Option<(usize, &Pool)> {
-        self.pools
-            .iter()
-            .enumerate()
-            .find(|(_, pool)| pool.id == id)
+    /// These pools, and none that retires.
+    pub fn of(pools: Vec<Arc<Pool>>) -> Self {
+        Self {
+            pools,
+            retiring: Vec::new(),
+        }
+    }
+
+    /// The pool of that id.
+    pub fn pool(&self, id: &str) -> Option<&Arc<Pool>> {
+        self.pools.iter().find(|pool| pool.id == id)
+    }
+
+    /// Every pool that may still have tasks.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.pools.iter().chain(&self.retiring)
     }
 }

@@ -21,10 +21,10 @@ pub(super) fn ready(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
     }
     if shard
         .shared
-        .snapshot
+        .pools()
         .pools
         .iter()
-        .any(crate::shared::snapshot::Pool::is_ready)
+        .any(|pool| pool.is_ready())
     {
         return Ok(Outcome::Reply(ok()));
     }

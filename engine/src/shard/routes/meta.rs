@@ -15,7 +15,13 @@ use crate::{
 pub(super) fn capabilities(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
     let capabilities = Capabilities {
         api_version: API_VERSION,
-        engines: shard.shared.snapshot.pools.iter().map(engine).collect(),
+        engines: shard
+            .shared
+            .pools()
+            .pools
+            .iter()
+            .map(|pool| engine(pool))
+            .collect(),
     };
     Ok(Outcome::Reply(Reply::json(200, &capabilities)))
 }
@@ -50,7 +56,7 @@ pub(super) fn version(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
 /// `GET /metrics`.
 pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let format = Format::accepted(call.request.fields.get("accept"));
-    let text = metrics::expose(&shard.shared.snapshot, &shard.shared.metrics, format);
+    let text = metrics::expose(&shard.shared.pools(), &shard.shared.metrics, format);
     let reply = Reply::bytes(200, format.content_type(), text.into_bytes());
     Ok(Outcome::Reply(reply))
 }

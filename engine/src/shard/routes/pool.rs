@@ -1,6 +1,6 @@
 //! Pools: the list, and the health of one.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use orchestratord_sched::{ReplicaIndex, ReplicaState};
 
@@ -17,37 +17,34 @@ use crate::{
 
 /// `GET /v2/pools`.
 pub(super) fn list(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
-    let view = |(index, pool): (usize, &Pool)| PoolView {
+    let view = |pool: &Arc<Pool>| PoolView {
         pool_id: pool.id.clone(),
         model_ref: pool.model.clone(),
         engine: pool.engine,
         engine_version: pool.engine_version,
         ctx_max: pool.ctx_max,
-        health: describe(shard, index, pool),
+        health: describe(shard, pool),
     };
-    let pools = shard.shared.snapshot.pools.iter().enumerate();
     let list = PoolList {
-        pools: pools.map(view).collect(),
+        pools: shard.shared.pools().pools.iter().map(view).collect(),
     };
     Ok(Outcome::Reply(Reply::json(200, &list)))
 }
 
 /// `GET /v2/pools/{id}/health`.
 pub(super) fn health(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
-    let Some((index, pool)) = shard.shared.snapshot.pool(&call.path_id()) else {
-        return Err(ApiError::new(Code::PoolNotFound, "there is no such pool"));
-    };
-    Ok(Outcome::Reply(Reply::json(
-        200,
-        &describe(shard, index, pool),
-    )))
+    let pools = shard.shared.pools();
+    let pool = pools
+        .pool(&call.path_id())
+        .ok_or_else(|| ApiError::new(Code::PoolNotFound, "there is no such pool"))?;
+    Ok(Outcome::Reply(Reply::json(200, &describe(shard, pool))))
 }
 
-fn describe(shard: &Shard, index: usize, pool: &Pool) -> PoolHealth {
-    let (tokens_out, tasks_started) = metrics::pool_totals(&shard.shared.metrics, index);
+fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
+    let (tokens_out, tasks_started) = metrics::pool_totals(pool);
     let scheduling = &pool.scheduling;
     PoolHealth {
-        live: pool.replicas.iter().any(is_live),
+        live: pool.replicas.iter().any(|replica| is_live(replica)),
         ready: pool.is_ready() && !shard.is_stopping(),
         draining: shard.is_stopping(),
         last_error: pool

@@ -1,6 +1,6 @@
 //! Tasks: submit, show, read, cancel.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use orchestratord_http::sse_log::Audience;
 use uuid::Uuid;
@@ -49,26 +49,26 @@ fn accept(
     id: Uuid,
     submission: Submission,
 ) -> Result<Outcome, ApiError> {
-    let (index, pool) = resolve(shard, &submission)?;
+    let pool = resolve(shard, &submission)?;
     let mut table = shard.table.borrow_mut();
     // Once: what is heard of another shard's queue may be out of date when the task gets there.
     if call.hops == 0
-        && let Some(shard) = table.makes_room(index, submission.priority.into())
+        && let Some(shard) = table.makes_room(&pool, submission.priority.into())
     {
         return Ok(Outcome::Elsewhere(shard));
     }
     let application = Application {
         id,
-        pool: index,
+        pool: Arc::clone(&pool),
         submission,
         owner: call.caller().identity.clone(),
         correlation_id: call.correlation_id.clone(),
     };
-    let (reason, error) = match available(shard, pool).and_then(|()| table.admit(application)) {
+    let (reason, error) = match available(shard, &pool).and_then(|()| table.admit(application)) {
         Ok(record) => return Ok(Outcome::Reply(accepted(&record))),
         Err(rejected) => rejected,
     };
-    table.count_rejected(index, reason);
+    table.count_rejected(&pool, reason);
     Err(ApiError {
         engine: Some(pool.engine),
         ..error
@@ -113,9 +113,12 @@ fn accepted(record: &TaskRecord) -> Reply {
         .with_budgets()
 }
 
-fn resolve<'s>(shard: &'s Shard, submission: &Submission) -> Result<(usize, &'s Pool), ApiError> {
-    let pools = || shard.shared.snapshot.pools.iter().enumerate();
-    let serving = || pools().filter(|(_, pool)| pool.serves(&submission.model_ref));
+fn resolve(shard: &Shard, submission: &Submission) -> Result<Arc<Pool>, ApiError> {
+    let pools = shard.shared.pools();
+    let serving = || {
+        let pools = pools.pools.iter();
+        pools.filter(|pool| pool.serves(&submission.model_ref))
+    };
     if serving().next().is_none() {
         shard.shared.metrics[shard.id.0].model_not_found.increment();
         return Err(ApiError::new(
@@ -124,8 +127,8 @@ fn resolve<'s>(shard: &'s Shard, submission: &Submission) -> Result<(usize, &'s 
         ));
     }
     let wanted = submission.engine.as_deref();
-    let (index, pool) = serving()
-        .find(|(_, pool)| wanted.is_none_or(|engine| engine == pool.engine))
+    let pool = serving()
+        .find(|pool| wanted.is_none_or(|engine| engine == pool.engine))
         .ok_or_else(|| {
             ApiError::new(
                 Code::PoolUnavailable,
@@ -139,7 +142,7 @@ fn resolve<'s>(shard: &'s Shard, submission: &Submission) -> Result<(usize, &'s 
             pool.ctx_max
         )));
     }
-    Ok((index, pool))
+    Ok(Arc::clone(pool))
 }
 
 fn available(shard: &Shard, pool: &Pool) -> Result<(), Rejected> {
@@ -192,8 +195,7 @@ pub(super) fn show(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
         Found::Elsewhere(outcome) => return Ok(outcome),
     };
     let task = task.borrow();
-    let pool = &shard.shared.snapshot.pools[task.record.pool];
-    Ok(Outcome::Reply(Reply::json(200, &task.view(pool))))
+    Ok(Outcome::Reply(Reply::json(200, &task.view())))
 }
 
 /// `GET /v2/tasks/{id}/events`.

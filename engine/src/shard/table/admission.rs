@@ -18,15 +18,15 @@ use crate::{
     logs,
     metrics::RejectReason,
     shard::task::{Phase, Task},
-    shared::record::TaskRecord,
+    shared::{record::TaskRecord, snapshot::Pool},
 };
 
 /// A submission whose pool is found.
 pub struct Application {
     /// Its id, claimed in the directory.
     pub id: Uuid,
-    /// The pool, by its place in the snapshot.
-    pub pool: usize,
+    /// The pool.
+    pub pool: Arc<Pool>,
     /// What is asked.
     pub submission: Submission,
     /// Who asks.
@@ -45,51 +45,48 @@ impl Table {
     ///
     /// Why it is turned away: its deadline, or a full queue.
     pub fn admit(&mut self, application: Application) -> Result<Arc<TaskRecord>, Rejected> {
-        let pool = application.pool;
+        let pool = Arc::clone(&application.pool);
         let record = Arc::new(self.record(application)?);
         let admission = Admission {
             urgency: Urgency::new(record.class(), record.admitted, record.deadline),
             expected_tokens: record.submission.expected_tokens,
         };
-        let queue = &mut self.queues[pool];
-        let admitted = match queue.admit(admission, Arc::clone(&record)) {
+        let lane = self.lane(&pool);
+        let admitted = match lane.queue.admit(admission, Arc::clone(&record)) {
             Ok(admitted) => admitted,
             Err(refused) => {
-                self.make_room(pool, record.class())?;
-                self.queues[pool]
-                    .admit(admission, refused.task)
-                    .map_err(|_| self.queue_full(pool))?
+                self.make_room(&pool, record.class())?;
+                let again = self.lane(&pool).queue.admit(admission, refused.task);
+                again.map_err(|_| self.queue_full(&pool))?
             }
         };
-        self.counters(pool).enqueued(record.class());
+        self.counters(&pool).enqueued(record.class());
         self.shared.stages.live_tasks.enter();
-        logs::admitted(&record, self.pool(pool));
+        logs::admitted(&record);
         self.put(Task::new(
             Arc::clone(&record),
             Phase::Queued(admitted.ticket),
         ));
-        self.look_for_work(pool);
+        self.look_for_work(&pool);
         Ok(record)
     }
 
     /// The shard that can make room for a newcomer, if this one should not even try.
-    pub fn makes_room(&self, pool: usize, newcomer: Class) -> Option<ShardId> {
-        let full = self.pool(pool).queue_depth() >= self.pool(pool).admission_capacity;
-        if !full || self.pool(pool).admission_policy == Policy::Reject {
+    pub fn makes_room(&mut self, pool: &Pool, newcomer: Class) -> Option<ShardId> {
+        if !pool.is_full() || pool.admission_policy == Policy::Reject {
             return None;
         }
-        let shard = self.queues[pool].oldest_at(newcomer)?;
+        let shard = self.lane(pool).queue.oldest_at(newcomer)?;
         (shard != self.me).then_some(shard)
     }
 
     /// The queue is full: what its policy does for a newcomer.
-    fn make_room(&mut self, pool: usize, newcomer: Class) -> Result<(), Rejected> {
-        if self.pool(pool).admission_policy == Policy::Reject {
+    fn make_room(&mut self, pool: &Pool, newcomer: Class) -> Result<(), Rejected> {
+        if pool.admission_policy == Policy::Reject {
             return Err(self.queue_full(pool));
         }
-        let (_, dropped) = self.queues[pool]
-            .drop_oldest(newcomer)
-            .ok_or_else(|| self.queue_full(pool))?;
+        let dropped = self.lane(pool).queue.drop_oldest(newcomer);
+        let (_, dropped) = dropped.ok_or_else(|| self.queue_full(pool))?;
         let task = self
             .get(dropped.id)
             .expect("a queued task stands in the table");
@@ -99,7 +96,7 @@ impl Table {
     }
 
     /// What is decided about a task before it is admitted.
-    fn record(&self, application: Application) -> Result<TaskRecord, Rejected> {
+    fn record(&mut self, application: Application) -> Result<TaskRecord, Rejected> {
         let Application {
             id,
             pool,
@@ -107,9 +104,10 @@ impl Table {
             owner,
             correlation_id,
         } = application;
-        let estimate = &self.estimates[pool];
-        let load = self.load_ahead(pool, submission.priority.into());
+        let load = load_ahead(&pool, submission.priority.into());
+        let backoff = self.backoff(&pool);
         let now = self.now();
+        let estimate = &self.lane(&pool).estimate;
         if let Some(deadline) = submission.deadline
             && Feasibility::of(estimate, submission.expected_tokens, deadline)
                 == Feasibility::Infeasible
@@ -125,46 +123,33 @@ impl Table {
             seed: submission.seed.unwrap_or_else(clock::new_seed),
             owner,
             correlation_id,
-            pool,
             admitted: now,
             admitted_unix_ms: clock::unix_ms(),
             deadline: submission.deadline.map(|deadline| now + deadline),
             queue_position: load.tasks_ahead,
             predicted_start: estimate.predicted_start(load),
-            backoff: self.backoff(pool),
+            backoff,
             submission,
+            pool,
         })
     }
 
-    fn load_ahead(&self, pool: usize, class: Class) -> Load {
-        let scheduling = &self.pool(pool).scheduling;
-        let interactive = scheduling.queued(Class::Interactive);
-        Load {
-            tasks_ahead: match class {
-                Class::Interactive => interactive,
-                Class::Batch => interactive + scheduling.queued(Class::Batch),
-            },
-            // Those that are not offered now will be again.
-            slots_total: self.pool(pool).slots_total(),
-            slots_free: scheduling.slots_free(),
-        }
-    }
-
     /// None while there is room for another task.
-    fn backoff(&self, pool: usize) -> Duration {
-        if self.pool(pool).queue_depth() < self.pool(pool).admission_capacity {
-            return Duration::ZERO;
+    fn backoff(&mut self, pool: &Pool) -> Duration {
+        if pool.is_full() {
+            self.retry_after(pool)
+        } else {
+            Duration::ZERO
         }
-        self.retry_after(pool)
     }
 
     /// When it is worth coming back.
-    fn retry_after(&self, pool: usize) -> Duration {
-        admission::retry_after(&self.estimates[pool], self.load_ahead(pool, Class::Batch))
+    fn retry_after(&mut self, pool: &Pool) -> Duration {
+        admission::retry_after(&self.lane(pool).estimate, load_ahead(pool, Class::Batch))
     }
 
-    fn queue_full(&self, pool: usize) -> Rejected {
-        let policy = self.pool(pool).admission_policy;
+    fn queue_full(&mut self, pool: &Pool) -> Rejected {
+        let policy = pool.admission_policy;
         let (code, message) = match policy {
             Policy::Reject => (Code::AdmissionReject, "the queue is full; come back later"),
             Policy::DropLru => (
@@ -177,5 +162,19 @@ impl Table {
             ..ApiError::new(code, message)
         };
         (RejectReason::QueueFull, error.after(self.retry_after(pool)))
+    }
+}
+
+/// What stands between a newcomer of this class and its slot.
+fn load_ahead(pool: &Pool, class: Class) -> Load {
+    let interactive = pool.scheduling.queued(Class::Interactive);
+    Load {
+        tasks_ahead: match class {
+            Class::Interactive => interactive,
+            Class::Batch => interactive + pool.scheduling.queued(Class::Batch),
+        },
+        // Those that are not offered now will be again.
+        slots_total: pool.slots_total(),
+        slots_free: pool.scheduling.slots_free(),
     }
 }

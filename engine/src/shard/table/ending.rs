@@ -25,7 +25,7 @@ pub enum Cancel {
 impl Table {
     /// Ends a task that runs or waits with an error event.
     pub(super) fn fail(&mut self, task: &Shown, error: &ApiError) {
-        let engine = self.pool(task.borrow().record.pool).engine;
+        let engine = task.borrow().record.pool.engine;
         let now = self.now();
         let run = task.borrow_mut().break_off(error, engine, now);
         self.settle(task, run, Some(error));
@@ -37,13 +37,13 @@ impl Table {
         let ended = task.borrow();
         let record = Arc::clone(&ended.record);
         let end = StreamEnd {
-            replica: run.as_ref().map(|run| run.lease.replica().0),
+            replica: run.as_ref().map(|run| Arc::clone(&run.replica)),
             tokens_in: ended.tokens_in,
             tokens_out: ended.tokens_out,
             decode: ended.decode_time(self.now()),
         };
         drop(ended);
-        logs::stream_ended(&record, self.pool(record.pool), end, error);
+        logs::stream_ended(&record, &end, error);
         self.shared.stages.live_tasks.leave();
         self.retain(record.id);
         let Some(run) = run else {
@@ -51,14 +51,15 @@ impl Table {
         };
         self.running.remove(&run.sequence);
         let now = self.now();
-        let estimate = &mut self.estimates[record.pool];
+        let estimate = &mut self.lane(&record.pool).estimate;
         estimate.observe_service(now.since(run.started));
         if run.first_token.is_some() {
             estimate.observe_decode(end.decode, end.tokens_out.saturating_sub(1));
-            self.counters(record.pool)
-                .decoded(record.class(), end.decode);
+            let counters = self.counters(&record.pool);
+            counters.decoded(record.class(), end.decode);
         }
-        self.slots_in_hand.push((record.pool, run.lease));
+        self.slots_in_hand
+            .push((Arc::clone(&record.pool), run.lease));
     }
 
     /// Keeps the ended task readable and forgets the oldest when there are too many.
@@ -89,12 +90,11 @@ impl Table {
             return Cancel::InTransit;
         }
         let record = Arc::clone(&task.borrow().record);
-        let replica = match &task.borrow().phase {
-            Phase::Running(run) => Some(run.lease.replica().0),
-            Phase::Queued(_) | Phase::Ended(_) => None,
-        };
-        self.counters(record.pool).canceled(replica, reason);
-        logs::canceled(&record, self.pool(record.pool), reason);
+        match &task.borrow().phase {
+            Phase::Running(run) => self.replica_counters(&run.replica).canceled(reason),
+            Phase::Queued(_) | Phase::Ended(_) => self.counters(&record.pool).canceled(reason),
+        }
+        logs::canceled(&record, reason);
         self.fail(task, &error);
         self.reuse_slots();
         Cancel::Done
@@ -119,18 +119,18 @@ impl Table {
     /// Takes a task out of the queue or off its engine. `false`: a thief has it.
     fn take_back(&mut self, task: &Shown) -> bool {
         let task = task.borrow();
-        let pool = task.record.pool;
         match &task.phase {
-            Phase::Queued(ticket) => self.queues[pool].remove(*ticket).is_some(),
+            Phase::Queued(ticket) => {
+                let queue = &mut self.lane(&task.record.pool).queue;
+                queue.remove(*ticket).is_some()
+            }
             Phase::Running(run) => {
                 let order = Order::Cancel {
                     sequence: run.sequence,
                 };
                 // A full order queue means an engine that hangs; it will be told nothing more
                 // about this sequence, and what it says about it goes nowhere.
-                let _ = self.pool(pool).replicas[run.lease.replica().0]
-                    .orders
-                    .try_send(order);
+                let _ = run.replica.orders.try_send(order);
                 true
             }
             Phase::Ended(_) => true,

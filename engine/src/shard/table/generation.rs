@@ -1,6 +1,6 @@
 //! What engines say about the tasks that run here.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use orchestratord_gpu::{
     SequenceKey,
@@ -40,8 +40,7 @@ impl Table {
         let now = self.now();
         if let Phase::Running(run) = &mut task.phase {
             run.heard = now;
-            let replica = run.lease.replica().0;
-            let counters = self.counters(task.record.pool).tokens(replica);
+            let counters = self.replica_counters(&run.replica);
             counters.tokens_in.add(prompt_tokens.into());
         }
     }
@@ -53,21 +52,15 @@ impl Table {
             return;
         };
         run.heard = now;
-        let replica = run.lease.replica().0;
+        self.replica_counters(&run.replica).tokens_out.increment();
         let first = run
             .first_token
             .replace(run.first_token.unwrap_or(now))
             .is_none();
         let started = run.started;
         task.token(text, &mut self.scratch);
-        let pool = task.record.pool;
-        self.counters(pool).tokens(replica).tokens_out.increment();
         if first {
-            let record = &task.record;
-            self.estimates[pool].observe_first_token(now.since(started));
-            let waited = now.since(record.admitted);
-            self.counters(pool).first_token(record.class(), waited);
-            logs::stream_started(record, self.pool(pool), replica, task.tokens_in);
+            self.first_token(&task, now.since(started), now);
         }
         if task.metrics_due(now) {
             let metrics = self.metrics(&task, now);
@@ -75,21 +68,30 @@ impl Table {
         }
     }
 
-    fn metrics(&self, task: &Task, now: Instant) -> Metrics {
+    fn first_token(&mut self, task: &Task, after_start: Duration, now: Instant) {
         let record = &task.record;
+        let estimate = &mut self.lane(&record.pool).estimate;
+        estimate.observe_first_token(after_start);
+        let waited = now.since(record.admitted);
+        self.counters(&record.pool)
+            .first_token(record.class(), waited);
+        if let Phase::Running(run) = &task.phase {
+            logs::stream_started(record, &run.replica, task.tokens_in);
+        }
+    }
+
+    fn metrics(&mut self, task: &Task, now: Instant) -> Metrics {
+        let record = &task.record;
+        let estimate = &self.lane(&record.pool).estimate;
         let tokens_left = record
             .submission
             .expected_tokens
             .saturating_sub(task.tokens_out);
         let time_left = record.deadline.map(|deadline| deadline.since(now));
         Metrics {
-            queue_depth: self.pool(record.pool).queue_depth(),
+            queue_depth: record.pool.queue_depth(),
             on_time_probability: time_left.map_or(1.0, |time_left| {
-                self.estimates[record.pool].on_time_probability(
-                    Progress::Decode,
-                    tokens_left,
-                    time_left,
-                )
+                estimate.on_time_probability(Progress::Decode, tokens_left, time_left)
             }),
             kv_warmth: 0.0,
             tokens_budget_remaining: None,
@@ -106,11 +108,8 @@ impl Table {
         ended.tokens_out += unseen;
         let run = ended.finish(finish, now);
         if let Some(run) = &run {
-            let counters = self.counters(ended.record.pool);
-            counters
-                .tokens(run.lease.replica().0)
-                .tokens_out
-                .add(unseen.into());
+            let counters = self.replica_counters(&run.replica);
+            counters.tokens_out.add(unseen.into());
         }
         drop(ended);
         self.settle(task, run, None);
