@@ -57,3 +57,155 @@ Feature: Control plane
       | /livez   |
       | /readyz  |
       | /healthz |
+
+  Scenario: drain starts
+    When the client sends POST /v2/pools/default/drain
+      """
+      {"deadline_ms": 60000}
+      """
+    Then the answer is 202
+    And the body holds
+      | pool_id  | "default" |
+      | draining | true      |
+    When the client sends GET /v2/pools/default/health
+    Then the body holds
+      | live     | true  |
+      | ready    | false |
+      | draining | true  |
+    When the client sends GET /readyz
+    Then the answer is 503
+    When the client enqueues a task
+    Then the answer is 503 POOL_DRAINING
+    And the headers hold
+      | Retry-After | at least 1 |
+    And the body holds
+      | retriable      | true       |
+      | retry_after_ms | at least 1 |
+
+  Scenario: a drained pool is taken back
+    Given the client sends POST /v2/pools/default/drain
+      """
+      {"deadline_ms": 0}
+      """
+    When the client sends POST /v2/pools/default/undrain
+    Then the answer is 202
+    And the body holds
+      | draining | false |
+    When the client enqueues a task
+    Then the answer is 202
+    When the client reads /v2/tasks/{task}/events
+    Then each end event of the client holds
+      | tokens_out | 8 |
+
+  Scenario Outline: a drain needs its deadline
+    When the client sends POST /v2/pools/default/drain
+      """
+      <body>
+      """
+    Then the answer is 400 INVALID_PARAMS
+    And the body holds
+      | message | mentions deadline_ms |
+    When the client sends GET /v2/pools/default/health
+    Then the body holds
+      | draining | false |
+
+    Examples:
+      | body                  |
+      | {}                    |
+      | {"deadline_ms": -1}   |
+      | {"deadline_ms": null} |
+
+  Scenario Outline: what is not there can't be changed
+    When the client sends POST /v2/pools/nowhere/<change>
+      """
+      {"deadline_ms": 1, "new_model_ref": "mock", "force": true}
+      """
+    Then the answer is 404 POOL_NOT_FOUND
+
+    Examples:
+      | change  |
+      | drain   |
+      | undrain |
+      | reload  |
+      | purge   |
+
+  Scenario: reload is atomic success
+    When the client sends POST /v2/pools/default/reload
+      """
+      {"new_model_ref": "another"}
+      """
+    Then the answer is 200
+    And the body holds
+      | pool_id   | "default" |
+      | model_ref | "another" |
+    When the client enqueues a task
+      | model_ref | "another" |
+    Then the answer is 202
+    When the client reads /v2/tasks/{task}/events
+    Then each end event of the client holds
+      | tokens_out | 8 |
+    When the client enqueues a task
+      | model_ref | "mock" |
+    Then the answer is 404 MODEL_NOT_FOUND
+
+  Scenario: reload fails and rolls back
+    Given a daemon started with --engine embedded --slots 2
+    And a file cut.gguf that holds the beginning of a model
+    And the client enqueues a task
+      | max_tokens | 40 |
+    And Ann opens /v2/tasks/{task}/events
+    And Ann has received 1 token
+    When the client sends POST /v2/pools/default/reload
+      """
+      {"new_model_ref": "file:{dir}/cut.gguf"}
+      """
+    Then the answer is 409 RELOAD_FAILED
+    And the body holds
+      | message   | mentions old model |
+      | retriable | false              |
+    When Ann reads on to the end
+    Then Ann has seen a stream in order
+    And GET /v2/pools/default/health comes to hold
+      | ready      | true    |
+      | last_error | nothing |
+    When the client enqueues a task
+    Then the answer is 202
+
+  Scenario: a change without a body that can be read changes nothing
+    When the client sends POST /v2/pools/default/reload
+      """
+      {"model": "another"}
+      """
+    Then the answer is 400 INVALID_PARAMS
+    And the body holds
+      | message | mentions model |
+
+  Scenario: a purged pool is refused until it is given a model
+    When the client sends POST /v2/pools/default/purge
+      """
+      {"purge_engine": true}
+      """
+    Then the answer is 202
+    And GET /v2/pools/default/health comes to hold
+      | live               | false  |
+      | ready              | false  |
+      | replicas.0.state   | "gone" |
+    When the client enqueues a task
+    Then the answer is 503 POOL_UNAVAILABLE
+    When the client sends POST /v2/pools/default/reload
+      """
+      {"new_model_ref": "mock"}
+      """
+    Then the answer is 200
+    When the client enqueues a task
+    Then the answer is 202
+    When the client reads /v2/tasks/{task}/events
+    Then each end event of the client holds
+      | tokens_out | 8 |
+
+  Scenario: a purge says what it is to remove
+    When the client sends POST /v2/pools/default/purge
+      """
+      {"force": true}
+      """
+    Then the answer is 400 INVALID_PARAMS

@@ -8,7 +8,32 @@ pub mod task;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
+
+use error::ApiError;
+
+/// A request's body, read whole.
+///
+/// # Errors
+///
+/// 400 with a sentence that names the field.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let request = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| ApiError::invalid(name_the_field(&error)))?;
+    json.end()
+        .map_err(|_| ApiError::invalid("the body goes on after its JSON object"))?;
+    Ok(request)
+}
+
+/// Serde names an unknown or missing field itself; for a value of the wrong type the path does.
+fn name_the_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let path = error.path().to_string();
+    match path.as_str() {
+        "." | "?" => format!("the body is not what the route takes: {}", error.inner()),
+        field => format!("`{field}`: {}", error.inner()),
+    }
+}
 
 /// The body of a response.
 ///

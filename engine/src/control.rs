@@ -1,19 +1,30 @@
-//! The slow thread's loop: signals, once-a-second figures, and the way down.
+//! The slow thread's loop: signals, changes of pools, once-a-second figures, and the way down.
+
+pub mod drain;
+pub mod purge;
+pub mod reload;
+pub mod retire;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
 };
 
-use crossbeam::channel::{Receiver, bounded};
+use crossbeam::channel::{Receiver, bounded, select};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
 
+use self::{
+    drain::{Drain, Drains},
+    purge::{Purge, Purges},
+    reload::Reload,
+    retire::Retirements,
+};
 use crate::{
     logs, metrics,
     shard::mailbox::Message,
@@ -32,6 +43,30 @@ const STARTING_TICK: Duration = Duration::from_millis(5);
 const STOPPING_TICK: Duration = Duration::from_millis(10);
 /// How long readers have for the last event after the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How often pools are looked at that are about to be idle.
+const IDLE_TICK: Duration = Duration::from_millis(20);
+/// Changes of pools that may wait to be begun: each is one request of an operator.
+pub const COMMANDS_MAX: usize = 64;
+/// How long a full mailbox is left alone: its shard drains it in one turn.
+const FULL_MAILBOX_WAIT: Duration = Duration::from_micros(50);
+
+/// What shards ask of this thread.
+pub enum Command {
+    /// End what is left of a pool at a deadline.
+    Drain(Drain),
+    /// Give a pool another model.
+    Reload(Reload),
+    /// A reload has ended.
+    Reloaded {
+        /// Of which pool.
+        pool_id: String,
+        /// The pool that was replaced, if it went well.
+        replaced: Option<Arc<Pool>>,
+    },
+    /// Remove what belongs to a pool.
+    Purge(Purge),
+}
 
 /// Someone asked the daemon to stop.
 pub struct StopRequests(Receiver<()>);
@@ -64,15 +99,109 @@ impl StopRequests {
 
 /// Runs until the daemon has stopped. Calls `announce` as soon as every engine has answered its
 /// first probe, or failed to.
-pub fn run(shared: &Shared, stops: &StopRequests, announce: impl FnOnce()) {
+pub fn run(
+    shared: &Arc<Shared>,
+    stops: &StopRequests,
+    commands: Receiver<Command>,
+    announce: impl FnOnce(),
+) {
     if await_engines(shared, stops) {
         announce();
-        let mut rates = Rates::default();
-        while !stops.wait(TICK) {
+        steer(shared, stops, &commands);
+    }
+    // Whoever waits for a change of a pool is told that the daemon stops.
+    drop(commands);
+    stop(shared, stops);
+}
+
+/// Serves commands until a stop is asked for.
+fn steer(shared: &Arc<Shared>, stops: &StopRequests, commands: &Receiver<Command>) {
+    let mut changes = Changes::default();
+    let mut rates = Rates::default();
+    let mut measured = shared.clock.elapsed();
+    loop {
+        select! {
+            recv(stops.0) -> _ => return,
+            recv(commands) -> command => match command {
+                Ok(command) => changes.begin(shared, command),
+                Err(_) => return,
+            },
+            default(changes.wait(shared)) => {}
+        }
+        changes.go_on(shared);
+        let now = shared.clock.elapsed();
+        if now - measured >= TICK {
+            measured = now;
             rates.measure(shared);
         }
     }
-    stop(shared, stops);
+}
+
+/// Changes of pools that are under way.
+#[derive(Default)]
+struct Changes {
+    drains: Drains,
+    purges: Purges,
+    retirements: Retirements,
+    reloading: HashSet<String>,
+}
+
+impl Changes {
+    fn begin(&mut self, shared: &Arc<Shared>, command: Command) {
+        match command {
+            Command::Drain(drain) => self.drains.add(drain),
+            Command::Purge(purge) => self.purges.add(shared, purge),
+            Command::Reload(reload) if self.reloading.insert(reload.pool_id.clone()) => {
+                reload.start(shared);
+            }
+            Command::Reload(reload) => reload.refuse("another reload of it is under way"),
+            Command::Reloaded { pool_id, replaced } => {
+                self.reloading.remove(&pool_id);
+                replaced
+                    .into_iter()
+                    .for_each(|old| self.retirements.add(old));
+            }
+        }
+    }
+
+    fn go_on(&mut self, shared: &Shared) {
+        self.drains.end_due(shared);
+        self.purges.carry_out_due(shared);
+        self.retirements.let_go(shared);
+    }
+
+    /// How long nothing needs to be done if nobody asks for anything.
+    fn wait(&self, shared: &Shared) -> Duration {
+        let looks = self.purges.is_empty() && self.retirements.is_empty();
+        let tick = if looks { TICK } else { IDLE_TICK };
+        let next = self.drains.next(shared.clock.now());
+        next.map_or(tick, |next| next.min(tick))
+    }
+}
+
+/// Waits until every shard has seen what was published before.
+fn await_shards(shared: &Shared) {
+    let (seen, all_seen) = bounded(shared.mailboxes.len());
+    tell_shards(shared, || Message::Acknowledge(seen.clone()));
+    drop(seen);
+    // Fewer than all: a shard has ended with the daemon.
+    let _ = all_seen.iter().count();
+}
+
+/// Sends a message to every shard.
+fn tell_shards(shared: &Shared, message: impl Fn() -> Message) {
+    for mailbox in &shared.mailboxes {
+        let mut message = message();
+        while let Err(back) = mailbox.push(message) {
+            if shared.stages.now() == Stage::Gone {
+                return;
+            }
+            message = back;
+            mailbox.ring();
+            thread::sleep(FULL_MAILBOX_WAIT);
+        }
+        mailbox.ring();
+    }
 }
 
 /// Whether all pools have started before a stop was asked for.

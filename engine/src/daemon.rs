@@ -3,11 +3,12 @@
 use std::sync::{Arc, mpsc};
 
 use arc_swap::ArcSwap;
+use crossbeam::channel::{Receiver, bounded};
 use orchestratord_sched::ShardId;
 
 use crate::{
     clock::Clock,
-    control::{self, StopRequests},
+    control::{self, COMMANDS_MAX, Command, StopRequests},
     metrics,
     preflight::Machine,
     provision,
@@ -20,6 +21,7 @@ use crate::{
 pub struct Daemon {
     shared: Arc<Shared>,
     shards: Vec<shard::Running>,
+    commands: Receiver<Command>,
     /// Held for what it holds.
     _machine: Machine,
 }
@@ -37,6 +39,7 @@ impl Daemon {
             .iter()
             .map(|pool| provision::pool(pool.clone(), shards, None))
             .unzip();
+        let (sender, commands) = bounded(COMMANDS_MAX);
         let shared = Arc::new(Shared {
             addr: machine.addr,
             clock: Clock::start(),
@@ -44,6 +47,7 @@ impl Daemon {
             mailboxes: (0..shards)
                 .map(|_| Arc::new(Ring::new(MAILBOX_MAX)))
                 .collect(),
+            commands: sender,
             metrics: metrics::shard_counters(shards),
             stages: Stages::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(pools)),
@@ -67,6 +71,7 @@ impl Daemon {
         Ok(Self {
             shared,
             shards: running,
+            commands,
             _machine: machine,
         })
     }
@@ -74,7 +79,8 @@ impl Daemon {
     /// Runs until the daemon was told to stop and has stopped, and prints what it serves once it
     /// does. Whether every shard lived so long.
     pub fn run(self, stops: &StopRequests) -> bool {
-        control::run(&self.shared, stops, || print!("{}", banner(&self.shared)));
+        let announce = || print!("{}", banner(&self.shared));
+        control::run(&self.shared, stops, self.commands, announce);
         self.shards
             .into_iter()
             .map(shard::Running::join)

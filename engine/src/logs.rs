@@ -164,6 +164,48 @@ pub fn replica_unready(pool: &Pool, replica: &Replica, reason: &str, wait: Durat
     );
 }
 
+/// A change of a pool that an operator asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum PoolChange {
+    /// It takes no new work.
+    Draining,
+    /// It takes work again.
+    Undrained,
+    /// It serves another model.
+    Reloaded,
+    /// Its engines or files are being removed.
+    Purged,
+}
+
+/// A pool was changed.
+pub fn pool_changed(pool: &Pool, change: PoolChange, identity: &Identity, correlation_id: &str) {
+    let (event, human) = match change {
+        PoolChange::Draining => ("drain", "A pool takes no new work."),
+        PoolChange::Undrained => ("undrain", "A pool takes work again."),
+        PoolChange::Reloaded => ("reload", "A pool serves another model."),
+        PoolChange::Purged => ("purge", "A pool's engines or files are being removed."),
+    };
+    info!(
+        event,
+        correlation_id,
+        %identity,
+        engine = pool.engine,
+        engine_version = pool.engine_version,
+        pool_id = %pool.id,
+        human,
+    );
+}
+
+/// A file of a purged pool could not be removed.
+pub fn purge_failed(pool: &Pool, error: &std::io::Error) {
+    warn!(
+        event = "purge_failed",
+        pool_id = %pool.id,
+        %error,
+        human = "A model's file could not be removed; remove it by hand.",
+    );
+}
+
 /// The daemon was told to stop.
 pub fn stopping(grace: Duration) {
     info!(

@@ -32,15 +32,18 @@ pub enum RejectReason {
     Deadline,
     /// No live replica.
     PoolUnavailable,
+    /// The pool takes no new work.
+    PoolDraining,
     /// The daemon is stopping.
     ShuttingDown,
 }
 
 impl RejectReason {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::QueueFull,
         Self::Deadline,
         Self::PoolUnavailable,
+        Self::PoolDraining,
         Self::ShuttingDown,
     ];
 
@@ -49,6 +52,7 @@ impl RejectReason {
             Self::QueueFull => "queue_full",
             Self::Deadline => "deadline",
             Self::PoolUnavailable => "pool_unavailable",
+            Self::PoolDraining => "pool_draining",
             Self::ShuttingDown => "shutting_down",
         }
     }

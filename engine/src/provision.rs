@@ -53,6 +53,7 @@ pub fn pool(
         ctx_max: engine.context_tokens(),
         admission_capacity: settings.admission_capacity,
         admission_policy: settings.admission_policy,
+        gate: predecessor.map_or_else(Arc::default, |pool| Arc::clone(&pool.gate)),
         replicas: (replicas_before..).zip(orders).map(replica).collect(),
         replicas_before,
         tokens_per_s: AtomicU64::new(0),
@@ -96,7 +97,9 @@ pub fn start(
 
 fn build(engine: EngineSettings) -> BuildEngine {
     match engine {
-        EngineSettings::Mock(options) => Box::new(move || Box::new(mock::Engine::new(options))),
+        EngineSettings::Mock { options, .. } => {
+            Box::new(move || Box::new(mock::Engine::new(options)))
+        }
         EngineSettings::Embedded { model, options, .. } => {
             Box::new(move || Box::new(embedded::Engine::new(Arc::clone(&model), options)))
         }

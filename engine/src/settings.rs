@@ -64,7 +64,12 @@ pub enum EngineSettings {
         options: embedded::EngineOptions,
     },
     /// A script.
-    Mock(mock::Options),
+    Mock {
+        /// What it is called in requests.
+        model: String,
+        /// Its pace and its faults.
+        options: mock::Options,
+    },
 }
 
 impl EngineSettings {
@@ -72,7 +77,7 @@ impl EngineSettings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Embedded { .. } => "embedded",
-            Self::Mock(_) => "mock",
+            Self::Mock { .. } => "mock",
         }
     }
 
@@ -80,7 +85,7 @@ impl EngineSettings {
     pub fn model(&self) -> &str {
         match self {
             Self::Embedded { model, .. } => model.name(),
-            Self::Mock(_) => "mock",
+            Self::Mock { model, .. } => model,
         }
     }
 
@@ -91,15 +96,56 @@ impl EngineSettings {
                 .iter()
                 .map(|file| format!("file:{}", file.display()))
                 .collect(),
-            Self::Mock(_) => Vec::new(),
+            Self::Mock { .. } => Vec::new(),
         }
+    }
+
+    /// The same engine with another model: `file:/abs/path`, or the name of the shipped one. A script
+    /// goes by any name.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no such model, in words that name no path.
+    pub fn with_model(&self, model_ref: &str) -> Result<Self, String> {
+        let options = match self {
+            Self::Mock { options, .. } => {
+                return Ok(Self::Mock {
+                    model: model_ref.to_owned(),
+                    options: *options,
+                });
+            }
+            Self::Embedded { options, .. } => options,
+        };
+        let (model, file) = match model_ref.strip_prefix("file:") {
+            Some(path) => {
+                let bytes = fs::read(path)
+                    .map_err(|error| format!("the model's file can't be read: {error}"))?;
+                (embedded::Model::load(&bytes), Some(PathBuf::from(path)))
+            }
+            None => (embedded::Model::load(embedded::SHIPPED), None),
+        };
+        let model = model.map_err(|error| format!("the model can't be used: {error}"))?;
+        if file.is_none() && model.name() != model_ref {
+            return Err(format!(
+                "no model goes by that name; the shipped one is `{}`, others are `file:/abs/path`",
+                model.name()
+            ));
+        }
+        Ok(Self::Embedded {
+            options: embedded::EngineOptions {
+                context_tokens: options.context_tokens.min(model.context_tokens()),
+                ..*options
+            },
+            model: Arc::new(model),
+            file,
+        })
     }
 
     /// Tokens of context a task may have.
     pub fn context_tokens(&self) -> u32 {
         match self {
             Self::Embedded { options, .. } => options.context_tokens,
-            Self::Mock(_) => u32::MAX,
+            Self::Mock { .. } => u32::MAX,
         }
     }
 }
@@ -287,7 +333,10 @@ fn pool(arguments: ServeArguments) -> Result<PoolSettings, StartError> {
 
 fn engine(arguments: ServeArguments) -> Result<EngineSettings, StartError> {
     match arguments.engine {
-        EngineName::Mock => Ok(EngineSettings::Mock(mock_options(&arguments))),
+        EngineName::Mock => Ok(EngineSettings::Mock {
+            model: "mock".to_owned(),
+            options: mock_options(&arguments),
+        }),
         EngineName::Embedded => embedded_settings(arguments),
     }
 }

@@ -1,6 +1,7 @@
 //! The only state that several threads touch. Everything else is single-threaded.
 
 pub mod directory;
+pub mod gate;
 pub mod record;
 pub mod ring;
 pub mod snapshot;
@@ -9,9 +10,11 @@ pub mod stage;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use crossbeam::channel::Sender;
 
 use crate::{
     clock::Clock,
+    control::Command,
     metrics::{PerShard, ShardCounters},
     settings::Settings,
     shard::mailbox::Message,
@@ -32,6 +35,8 @@ pub struct Shared {
     pub directory: Directory,
     /// Each shard's mailbox.
     pub mailboxes: Vec<Arc<Ring<Message>>>,
+    /// What shards ask of the control thread; bounded.
+    pub commands: Sender<Command>,
     /// Each shard's counters.
     pub metrics: PerShard<ShardCounters>,
     /// How far the daemon is on its way down.

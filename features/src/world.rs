@@ -74,8 +74,10 @@ impl World {
         })
     }
 
-    /// Starts the scenario's daemon; it may refuse, which is kept as its exit.
+    /// Starts the scenario's daemon; it may refuse, which is kept as its exit. One that a background
+    /// has started makes way for it: they share a folder.
     pub(crate) fn start(&mut self, arguments: &str) -> Result<(), String> {
+        self.daemon = None;
         let arguments = self.fill(arguments)?;
         let embedded = arguments.contains("--engine embedded");
         self.words.insert(

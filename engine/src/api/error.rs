@@ -33,6 +33,10 @@ pub enum Code {
     MethodNotAllowed,
     /// The id is taken by something else.
     Conflict,
+    /// The pool's model could not be replaced.
+    ReloadFailed,
+    /// What is to be removed is being used.
+    InUse,
     /// The body is not JSON by its own declaration.
     UnsupportedMediaType,
     /// The body's length was not declared.
@@ -71,7 +75,7 @@ impl Code {
             Self::InvalidKey | Self::Forbidden => 403,
             Self::NotFound | Self::TaskNotFound | Self::ModelNotFound | Self::PoolNotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::Conflict => 409,
+            Self::Conflict | Self::ReloadFailed | Self::InUse => 409,
             Self::LengthRequired => 411,
             Self::UnsupportedMediaType => 415,
             Self::MalformedRequest(status) => status,
@@ -110,6 +114,8 @@ impl Code {
             Self::PoolNotFound => "POOL_NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::Conflict => "CONFLICT",
+            Self::ReloadFailed => "RELOAD_FAILED",
+            Self::InUse => "IN_USE",
             Self::AdmissionReject => "ADMISSION_REJECT",
             Self::QueueFullDropLru => "QUEUE_FULL_DROP_LRU",
             Self::Internal => "INTERNAL",

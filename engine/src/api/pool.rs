@@ -1,6 +1,6 @@
 //! Pools as callers see them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One replica of a pool.
 #[derive(Clone, Debug, Serialize)]
@@ -72,4 +72,49 @@ pub struct PoolView {
 pub struct PoolList {
     /// In the order of configuration.
     pub pools: Vec<PoolView>,
+}
+
+/// The body of `POST /v2/pools/{id}/drain`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// Milliseconds until what has not finished is ended.
+    pub deadline_ms: u64,
+}
+
+/// The body of `POST /v2/pools/{id}/reload`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadRequest {
+    /// What the pool is to serve from now on.
+    pub new_model_ref: String,
+}
+
+/// The body of `POST /v2/pools/{id}/purge`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PurgeRequest {
+    /// Wait until what runs and waits has finished.
+    pub drain_first: bool,
+    /// Stop the pool's engines; a reload brings them back.
+    pub purge_engine: bool,
+    /// Remove the model's file, if the daemon fetched it.
+    pub purge_models: bool,
+    /// Remove the folder that the daemon fetched it into.
+    pub delete_cache_dirs: bool,
+    /// End what runs and waits.
+    pub force: bool,
+}
+
+/// What a change of a pool has led to.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolChanged {
+    /// The pool.
+    pub pool_id: String,
+    /// The model that it serves.
+    pub model_ref: String,
+    /// Its replicas.
+    pub replicas: Vec<String>,
+    /// It takes no new work.
+    pub draining: bool,
 }

@@ -131,21 +131,7 @@ impl Submission {
     ///
     /// 400 with a sentence that names the field.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let request: TaskRequest = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| ApiError::invalid(name_the_field(&error)))?;
-        json.end()
-            .map_err(|_| ApiError::invalid("the body goes on after its JSON object"))?;
-        request.check()
-    }
-}
-
-/// Serde names an unknown or missing field itself; for a value of the wrong type the path does.
-fn name_the_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
-    let path = error.path().to_string();
-    match path.as_str() {
-        "." | "?" => format!("the body is not a task: {}", error.inner()),
-        field => format!("`{field}`: {}", error.inner()),
+        super::parse::<TaskRequest>(body)?.check()
     }
 }
 
@@ -358,7 +344,7 @@ mod tests {
         check(r#""task_id":"42""#, "task_id");
         assert!(refusal("{}").message.contains("model_ref"));
         assert!(refusal(r#"{"model_ref":"m"}"#).message.contains("prompt"));
-        assert!(refusal("{").message.contains("not a task"));
+        assert!(refusal("{").message.contains("not what the route takes"));
     }
 
     #[test]

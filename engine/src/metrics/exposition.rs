@@ -237,11 +237,11 @@ fn pools(page: &mut Page, snapshot: &Snapshot) {
             }
         }
     });
-    let help = "1 when a replica of the pool is ready.";
+    let help = "1 when the pool takes new work.";
     page.gauge("pool_ready", help, |sample| {
         for pool in &snapshot.pools {
             let labels = format!("pool_id=\"{}\"", escaped(&pool.id));
-            sample(&labels, pool.is_ready().into());
+            sample(&labels, pool.takes_work().into());
         }
     });
     page.gauge("active_leases", "Slots in use.", |sample| {

@@ -27,7 +27,7 @@ use orchestratord_http::{
 
 use super::{
     Shard,
-    reader::{self, Subscription},
+    reader::{self, OpenStream, Subscription},
     reply::Reply,
     routes::{self, Call, Outcome, Peer},
 };
@@ -220,6 +220,12 @@ impl Connection {
                 Outcome::Stream(subscription) => {
                     reader::open(self, shard, &call);
                     return reader::read(self, shard, subscription).await;
+                }
+                Outcome::Later(later) => {
+                    let open = OpenStream::new(shard);
+                    let reply = routes::settle(&call, later).await;
+                    drop(open);
+                    return self.reply(shard, &call, &reply).await;
                 }
                 Outcome::Elsewhere(home) => {
                     call.hops += 1;

@@ -7,6 +7,7 @@
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
+use crossbeam::channel::Sender;
 use orchestratord_gpu::{SequenceKey, event::Event};
 use orchestratord_sched::ShardId;
 use uuid::Uuid;
@@ -15,7 +16,14 @@ use super::{
     Shard,
     connection::{self, Parcel},
 };
-use crate::shared::{Shared, snapshot::Pool, stage::Stage};
+use crate::{
+    api::error::ApiError,
+    shared::{
+        Shared,
+        snapshot::{Pool, PoolKey},
+        stage::Stage,
+    },
+};
 
 /// Messages that a shard's mailbox holds: a step of every sequence of some large replicas.
 pub const MAILBOX_MAX: usize = 16 * 1024;
@@ -49,6 +57,18 @@ pub enum Message {
         /// The pool.
         pool: Arc<Pool>,
     },
+    /// Every task of these pools ends with this error.
+    EndTasks {
+        /// Which pools.
+        pools: Arc<[PoolKey]>,
+        /// What their readers are told.
+        error: Arc<ApiError>,
+    },
+    /// The sender wants to know when this shard has seen what was published before. Handlers look
+    /// at the pools within one turn, so none holds an older view by then.
+    Acknowledge(Sender<()>),
+    /// This pool has no task any more, nor will it.
+    ForgetPool(PoolKey),
     /// A connection that goes on here.
     Adopt(Box<Parcel>),
     /// The daemon went a stage further down.
@@ -100,6 +120,10 @@ fn handle(shard: &Rc<Shard>, message: Message) {
         Message::Stolen { task, pool } => shard.table.borrow_mut().stolen(task, &pool),
         Message::Abandoned { task } => shard.table.borrow_mut().abandoned_elsewhere(task),
         Message::LookForWork { pool } => shard.table.borrow_mut().look_for_work(&pool),
+        Message::EndTasks { pools, error } => shard.table.borrow_mut().end_tasks(&pools, &error),
+        // Nobody waits any more: the daemon is stopping.
+        Message::Acknowledge(seen) => drop(seen.send(())),
+        Message::ForgetPool(pool) => shard.table.borrow_mut().forget_pool(pool),
         Message::Adopt(parcel) => connection::adopt(shard, *parcel),
         Message::StageChanged => shard.stage_changed(),
     }

@@ -212,11 +212,12 @@ impl Drop for Attached<'_> {
     }
 }
 
-/// Counts a stream for as long as it is served here.
-struct OpenStream<'s>(&'s Shard);
+/// Counts a response that is awaited for as long as it is served here.
+pub struct OpenStream<'s>(&'s Shard);
 
 impl<'s> OpenStream<'s> {
-    fn new(shard: &'s Shard) -> Self {
+    /// One more.
+    pub fn new(shard: &'s Shard) -> Self {
         shard.shared.stages.open_streams.enter();
         Self(shard)
     }

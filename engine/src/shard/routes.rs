@@ -4,6 +4,7 @@
 //! (a stream, a task that lives elsewhere) is an outcome that the connection acts on. A panic in a
 //! handler answers 500 and harms nobody else.
 
+mod control;
 mod health;
 mod meta;
 mod pool;
@@ -12,8 +13,10 @@ mod task;
 use std::{
     borrow::Cow,
     panic::{self, AssertUnwindSafe},
+    pin::Pin,
 };
 
+use futures_channel::oneshot;
 use orchestratord_http::{BodyLength, Method, server::Request};
 use orchestratord_sched::ShardId;
 use uuid::Uuid;
@@ -34,10 +37,27 @@ pub enum Outcome {
     ReplyAfterReaders(Reply),
     /// Streams a task.
     Stream(Subscription),
+    /// Answers it when another thread has.
+    Later(Later),
     /// Takes the request to another shard.
     Elsewhere(ShardId),
     /// Waits until a thief has told where the task is, then asks again.
     InTransit(Uuid),
+}
+
+/// An answer that other threads will give.
+pub type Later = Pin<Box<dyn Future<Output = Result<Reply, ApiError>>>>;
+
+/// Answers with what another thread sends.
+fn later<T: 'static>(
+    answer: oneshot::Receiver<Result<T, ApiError>>,
+    reply: impl FnOnce(T) -> Reply + 'static,
+) -> Outcome {
+    Outcome::Later(Box::pin(async move {
+        // Canceled: whoever would have answered is gone.
+        let stopping = |_| ApiError::new(Code::PoolDraining, "the daemon is shutting down");
+        answer.await.map_err(stopping)?.map(reply)
+    }))
 }
 
 type Handler = fn(&Shard, &Call) -> Result<Outcome, ApiError>;
@@ -63,6 +83,17 @@ const fn get(path: &'static [&'static str], scope: Option<Scope>, handler: Handl
     }
 }
 
+/// A change that only who has control may make.
+const fn post(path: &'static [&'static str], handler: Handler) -> Route {
+    Route {
+        method: Method::Post,
+        path,
+        scope: Some(Scope::Control),
+        takes_json: true,
+        handler,
+    }
+}
+
 const DATA: Option<Scope> = Some(Scope::Data);
 
 static ROUTES: &[Route] = &[
@@ -84,6 +115,13 @@ static ROUTES: &[Route] = &[
     },
     get(&["v2", "pools"], DATA, pool::list),
     get(&["v2", "pools", "{}", "health"], DATA, pool::health),
+    post(&["v2", "pools", "{}", "drain"], control::drain),
+    post(&["v2", "pools", "{}", "reload"], control::reload),
+    post(&["v2", "pools", "{}", "purge"], control::purge),
+    Route {
+        takes_json: false,
+        ..post(&["v2", "pools", "{}", "undrain"], control::undrain)
+    },
     get(&["v2", "meta", "capabilities"], DATA, meta::capabilities),
     get(&["v2", "meta", "version"], DATA, meta::version),
     get(&["metrics"], Some(Scope::Metrics), meta::metrics),
@@ -285,8 +323,15 @@ pub fn run(shard: &Shard, call: &Call) -> Outcome {
                 ))
             }),
     };
-    outcome.unwrap_or_else(|error| {
-        logs::refused(&error, &call.correlation_id, call.identity());
-        Outcome::Reply(Reply::error(&error, &call.correlation_id))
-    })
+    outcome.unwrap_or_else(|error| Outcome::Reply(refusal(call, &error)))
+}
+
+/// Waits for the answer of other threads.
+pub async fn settle(call: &Call, later: Later) -> Reply {
+    later.await.unwrap_or_else(|error| refusal(call, &error))
+}
+
+fn refusal(call: &Call, error: &ApiError) -> Reply {
+    logs::refused(error, &call.correlation_id, call.identity());
+    Reply::error(error, &call.correlation_id)
 }

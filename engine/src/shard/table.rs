@@ -129,7 +129,7 @@ impl Table {
     /// Gives free slots of the pool to the most urgent tasks anywhere, until there is no slot or
     /// no task.
     pub fn look_for_work(&mut self, pool: &Arc<Pool>) {
-        while self.may_start()
+        while self.may_start(pool)
             && let Some(lane) = self.lanes.get_mut(&pool.key)
             && let Some(dispatched) = lane.queue.dispatch()
         {
@@ -142,7 +142,7 @@ impl Table {
     /// not a recursion: a task that fails as it starts leaves its slot in hand again.
     fn reuse_slots(&mut self) {
         while let Some((pool, lease)) = self.slots_in_hand.pop() {
-            if !self.may_start() {
+            if !self.may_start(&pool) {
                 drop(lease);
             } else if let Some(dispatched) = self.lane(&pool).queue.dispatch_with(lease) {
                 self.start(&pool, dispatched);
@@ -151,8 +151,13 @@ impl Table {
     }
 
     /// Once tasks are being ended, none is started.
-    fn may_start(&self) -> bool {
-        self.shared.stages.now() < Stage::Ending
+    fn may_start(&self, pool: &Pool) -> bool {
+        self.shared.stages.now() < Stage::Ending && pool.may_start()
+    }
+
+    /// The pool has no task any more, nor will it: what was kept of it is let go.
+    pub fn forget_pool(&mut self, pool: PoolKey) {
+        self.lanes.remove(&pool);
     }
 
     fn start(&mut self, pool: &Arc<Pool>, dispatched: Dispatched<Arc<TaskRecord>>) {

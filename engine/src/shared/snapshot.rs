@@ -19,7 +19,10 @@ use std::{
 use orchestratord_gpu::Generation;
 use orchestratord_sched::{self as sched, Class, Policy, ReplicaIndex, ReplicaState, ShardId};
 
-use super::record::TaskRecord;
+use super::{
+    gate::{Gate, Passage},
+    record::TaskRecord,
+};
 use crate::{
     metrics::{PerShard, PoolCounters, ReplicaCounters},
     settings::PoolSettings,
@@ -133,6 +136,8 @@ pub struct Pool {
     pub admission_capacity: u32,
     /// What a full queue does.
     pub admission_policy: Policy,
+    /// Whether it takes new work.
+    pub gate: Arc<Gate>,
     /// Its engines.
     pub replicas: Vec<Arc<Replica>>,
     /// Replicas that pools of this id had before: their ids are not given again.
@@ -160,6 +165,22 @@ impl Pool {
     /// The replica that a lease is for.
     pub fn replica(&self, index: ReplicaIndex) -> &Arc<Replica> {
         &self.replicas[index.0]
+    }
+
+    /// Whether new work is taken, now or when a slot is free.
+    pub fn takes_work(&self) -> bool {
+        self.is_ready() && self.gate.is_open()
+    }
+
+    /// Whether its tasks may start: not once a drain has ended.
+    pub fn may_start(&self) -> bool {
+        self.gate.passage() != Passage::Closed
+    }
+
+    /// Whether nothing waits here and nothing runs. The queue is looked at first: a task takes its
+    /// slot before it leaves the queue, so it is never out of sight.
+    pub fn is_idle(&self) -> bool {
+        self.queue_depth() == 0 && self.scheduling.leases() == 0
     }
 
     /// Whether as many tasks wait as may.
@@ -224,6 +245,14 @@ impl Snapshot {
     /// The pool of that id.
     pub fn pool(&self, id: &str) -> Option<&Arc<Pool>> {
         self.pools.iter().find(|pool| pool.id == id)
+    }
+
+    /// The keys of all pools of that id, those that retire among them.
+    pub fn keys(&self, id: &str) -> Arc<[PoolKey]> {
+        self.all()
+            .filter(|pool| pool.id == id)
+            .map(|pool| pool.key)
+            .collect()
     }
 
     /// Every pool that may still have tasks.

@@ -24,7 +24,7 @@ pub(super) fn ready(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
         .pools()
         .pools
         .iter()
-        .any(|pool| pool.is_ready())
+        .any(|pool| pool.takes_work())
     {
         return Ok(Outcome::Reply(ok()));
     }

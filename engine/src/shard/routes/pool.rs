@@ -33,11 +33,15 @@ pub(super) fn list(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
 
 /// `GET /v2/pools/{id}/health`.
 pub(super) fn health(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
+    let pool = find(shard, call)?;
+    Ok(Outcome::Reply(Reply::json(200, &describe(shard, &pool))))
+}
+
+/// The pool of the path.
+pub(super) fn find(shard: &Shard, call: &Call) -> Result<Arc<Pool>, ApiError> {
     let pools = shard.shared.pools();
-    let pool = pools
-        .pool(&call.path_id())
-        .ok_or_else(|| ApiError::new(Code::PoolNotFound, "there is no such pool"))?;
-    Ok(Outcome::Reply(Reply::json(200, &describe(shard, pool))))
+    let pool = pools.pool(&call.path_id()).map(Arc::clone);
+    pool.ok_or_else(|| ApiError::new(Code::PoolNotFound, "there is no such pool"))
 }
 
 fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
@@ -45,8 +49,8 @@ fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
     let scheduling = &pool.scheduling;
     PoolHealth {
         live: pool.replicas.iter().any(|replica| is_live(replica)),
-        ready: pool.is_ready() && !shard.is_stopping(),
-        draining: shard.is_stopping(),
+        ready: pool.takes_work() && !shard.is_stopping(),
+        draining: !pool.gate.is_open() || shard.is_stopping(),
         last_error: pool
             .replicas
             .iter()

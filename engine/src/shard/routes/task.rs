@@ -19,12 +19,15 @@ use crate::{
         reader::Subscription,
         table::{Application, Cancel, Rejected, Shown},
     },
-    shared::{record::TaskRecord, snapshot::Pool},
+    shared::{gate::Passage, record::TaskRecord, snapshot::Pool},
 };
 
 /// What a caller waits before asking again for a pool without a live replica: the engine's thread
 /// probes at this pace at first.
 const UNAVAILABLE_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest wait that is advised while a pool drains: it may be taken back at any time.
+const DRAINING_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// `POST /v2/tasks`.
 pub(super) fn submit(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
@@ -150,6 +153,13 @@ fn available(shard: &Shard, pool: &Pool) -> Result<(), Rejected> {
         let error = ApiError::new(Code::PoolDraining, "the daemon is shutting down");
         return Err((RejectReason::ShuttingDown, error.after(UNAVAILABLE_WAIT)));
     }
+    if let Passage::Draining(until) = pool.gate.passage() {
+        let left = until.since(shard.shared.clock.now());
+        return Err(draining(left.clamp(UNAVAILABLE_WAIT, DRAINING_WAIT_MAX)));
+    }
+    if pool.gate.passage() == Passage::Closed {
+        return Err(draining(UNAVAILABLE_WAIT));
+    }
     if pool.is_ready() {
         return Ok(());
     }
@@ -159,6 +169,11 @@ fn available(shard: &Shard, pool: &Pool) -> Result<(), Rejected> {
         ApiError::new(Code::PoolUnavailable, "the model's engine is down")
     };
     Err((RejectReason::PoolUnavailable, error.after(UNAVAILABLE_WAIT)))
+}
+
+fn draining(wait: Duration) -> Rejected {
+    let error = ApiError::new(Code::PoolDraining, "the model's pool takes no new work");
+    (RejectReason::PoolDraining, error.after(wait))
 }
 
 /// Finds the task of the path, for a caller who may know of it.

@@ -9,8 +9,8 @@ use crate::{
     api::error::{ApiError, Code},
     logs::{self, StreamEnd},
     metrics::CancelReason,
-    shard::task::{Phase, Run},
-    shared::snapshot::Order,
+    shard::task::{Phase, Run, Task},
+    shared::snapshot::{Order, PoolKey},
 };
 
 /// What became of a cancel.
@@ -161,10 +161,19 @@ impl Table {
     /// The grace is over: every task ends with an error event.
     pub fn end_all(&mut self) {
         let error = ApiError::new(Code::PoolDraining, "the daemon is shutting down");
+        self.end_where(|_| true, &error);
+    }
+
+    /// Every task of these pools ends with an error event.
+    pub fn end_tasks(&mut self, pools: &[PoolKey], error: &ApiError) {
+        self.end_where(|task| pools.contains(&task.record.pool.key), error);
+    }
+
+    fn end_where(&mut self, chosen: impl Fn(&Task) -> bool, error: &ApiError) {
         let live: Vec<Shown> = self
             .tasks
             .values()
-            .filter(|task| !task.borrow().has_ended())
+            .filter(|task| !task.borrow().has_ended() && chosen(&task.borrow()))
             .map(Rc::clone)
             .collect();
         // Waiting tasks first: no slot that is freed here starts one of them.
@@ -174,7 +183,7 @@ impl Table {
         for task in waiting.into_iter().chain(running) {
             // In transit: its new home ends it.
             if !task.borrow().has_ended() && self.take_back(&task) {
-                self.fail(&task, &error);
+                self.fail(&task, error);
             }
         }
         self.reuse_slots();

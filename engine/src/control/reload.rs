@@ -1,0 +1,160 @@
+//! Reload: a pool is given another model while it serves.
+//!
+//! The new model is loaded and its engines started beside the old ones, on a thread of its own. Only
+//! when each of them has answered its probe is the new pool published under the id; from then on the
+//! old one takes no new work and serves what it has ([`super::retire`]). Until then nothing has
+//! changed, so a failure has nothing to undo.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use futures_channel::oneshot;
+use orchestratord_sched::ReplicaState;
+
+use super::{Command, await_shards, retire::retire_replicas};
+use crate::{
+    api::error::{ApiError, Code},
+    provision,
+    settings::{EngineSettings, PoolSettings},
+    shared::{Shared, snapshot::Pool},
+};
+
+/// How long a new model may take to load and answer, together with the wait for older ones to go.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How often it is looked whether the new engines have answered.
+const TICK: Duration = Duration::from_millis(5);
+/// Replaced pools of one id that may still serve when another is replaced: each holds a model.
+const RETIRING_MAX: usize = 4;
+
+/// A reload that was asked for.
+pub struct Reload {
+    /// The pool.
+    pub pool_id: String,
+    /// What it is to serve.
+    pub model_ref: String,
+    /// To whoever asked.
+    pub answer: oneshot::Sender<Result<Arc<Pool>, ApiError>>,
+}
+
+impl Reload {
+    /// Carries it out on a thread of its own, which ends with [`Command::Reloaded`].
+    pub fn start(self, shared: &Arc<Shared>) {
+        let shared = Arc::clone(shared);
+        let pool_id = self.pool_id.clone();
+        let started = thread::Builder::new().name("reload".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || self.carry_out(&shared)
+        });
+        if started.is_err() {
+            // Who asked is told by the sender that was dropped with the closure.
+            done(&shared, pool_id, None);
+        }
+    }
+
+    /// Refuses it.
+    pub fn refuse(self, cause: &str) {
+        // Whoever asked may have gone away.
+        let _ = self.answer.send(Err(failed(cause)));
+    }
+
+    fn carry_out(self, shared: &Arc<Shared>) {
+        let (outcome, replaced) = match replace(shared, &self.pool_id, &self.model_ref) {
+            Ok((new, old)) => (Ok(new), Some(old)),
+            Err(cause) => (Err(failed(&cause)), None),
+        };
+        // First the control thread, so that the next reload is not refused because of this one.
+        done(shared, self.pool_id, replaced);
+        let _ = self.answer.send(outcome);
+    }
+}
+
+/// Tells the control thread. It is gone only when the daemon stops, and the rest goes with it.
+fn done(shared: &Shared, pool_id: String, replaced: Option<Arc<Pool>>) {
+    let _ = shared
+        .commands
+        .send(Command::Reloaded { pool_id, replaced });
+}
+
+fn failed(cause: &str) -> ApiError {
+    let message = format!("the pool still serves its old model: {cause}");
+    ApiError::new(Code::ReloadFailed, message)
+}
+
+/// Brings the new pool up and publishes it; the new and the old one.
+///
+/// # Errors
+///
+/// Why the old one still stands, in words for the caller.
+fn replace(
+    shared: &Arc<Shared>,
+    pool_id: &str,
+    model_ref: &str,
+) -> Result<(Arc<Pool>, Arc<Pool>), String> {
+    let give_up = shared.clock.elapsed() + PATIENCE;
+    await_room(shared, pool_id, give_up)?;
+    let pools = shared.pools();
+    let old = pools.pool(pool_id).ok_or("the pool is gone")?;
+    let settings = PoolSettings {
+        engine: EngineSettings::with_model(&old.settings.engine, model_ref)?,
+        ..old.settings.clone()
+    };
+    let (new, inboxes) = provision::pool(settings, shared.mailboxes.len(), Some(old));
+    let ready = provision::start(shared, &new, inboxes)
+        .map_err(|error| error.problem)
+        .and_then(|()| await_probes(shared, &new, give_up));
+    if let Err(cause) = ready {
+        retire_replicas(&new);
+        return Err(cause);
+    }
+    publish(shared, &new, old);
+    // From here on none admits to the old pool.
+    await_shards(shared);
+    Ok((new, Arc::clone(old)))
+}
+
+fn await_room(shared: &Shared, pool_id: &str, give_up: Duration) -> Result<(), String> {
+    let retiring = || {
+        let pools = shared.pools();
+        let of_id = pools.retiring.iter().filter(|pool| pool.id == pool_id);
+        of_id.count()
+    };
+    while retiring() >= RETIRING_MAX {
+        if shared.clock.elapsed() > give_up {
+            return Err("the models that it replaced before are still busy".to_owned());
+        }
+        thread::sleep(TICK);
+    }
+    Ok(())
+}
+
+fn await_probes(shared: &Shared, new: &Pool, give_up: Duration) -> Result<(), String> {
+    loop {
+        let states = || new.replicas.iter().map(|replica| replica.condition.state());
+        if states().all(|state| state == ReplicaState::Ready) {
+            return Ok(());
+        }
+        if let Some(cause) = new
+            .replicas
+            .iter()
+            .find_map(|replica| replica.condition.last_error())
+        {
+            return Err(cause);
+        }
+        if shared.clock.elapsed() > give_up {
+            return Err("the new engine has not answered in time".to_owned());
+        }
+        thread::sleep(TICK);
+    }
+}
+
+fn publish(shared: &Shared, new: &Arc<Pool>, old: &Arc<Pool>) {
+    shared.snapshot.rcu(|snapshot| {
+        let mut snapshot = snapshot.as_ref().clone();
+        for pool in &mut snapshot.pools {
+            if pool.key == old.key {
+                *pool = Arc::clone(new);
+            }
+        }
+        snapshot.retiring.push(Arc::clone(old));
+        snapshot
+    });
+}
