@@ -68,13 +68,7 @@ impl Client {
     /// # Errors
     /// Any answer but 202 and 429.
     pub fn submit(&mut self, task: &[u8]) -> Result<Answer, Failure> {
-        let mut body = Vec::new();
-        let status = self.exchange(Method::Post, "/v2/tasks", task, |bytes| {
-            body.extend_from_slice(bytes);
-            Ok(())
-        })?;
-        let answer: Value = serde_json::from_slice(&body)
-            .map_err(|error| Failure::new("reading the answer to a task", error))?;
+        let (status, answer) = self.post("/v2/tasks", task)?;
         match (
             status,
             answer["streams"]["sse"].as_str(),
@@ -84,6 +78,21 @@ impl Client {
             (429, _, Some(ms)) => Ok(Answer::ComeBack(Duration::from_millis(ms))),
             _ => Err(Failure(format!("a task was answered {status}: {answer}"))),
         }
+    }
+
+    /// Sends JSON; the status, and the JSON that came back.
+    ///
+    /// # Errors
+    /// If the answer is not JSON, or there is none.
+    pub fn post(&mut self, target: &str, body: &[u8]) -> Result<(u16, Value), Failure> {
+        let mut answer = Vec::new();
+        let status = self.exchange(Method::Post, target, body, |bytes| {
+            answer.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        let answer = serde_json::from_slice(&answer)
+            .map_err(|error| Failure::new("reading an answer", error))?;
+        Ok((status, answer))
     }
 
     /// Reads a task's events to the last one.
