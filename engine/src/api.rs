@@ -4,6 +4,7 @@ pub mod error;
 pub mod event;
 pub mod meta;
 pub mod pool;
+pub mod session;
 pub mod task;
 
 use std::time::Duration;

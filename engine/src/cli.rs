@@ -27,7 +27,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Say what the daemon would do with these settings on this machine, and whether it can start.
-    Check(ServeArguments),
+    Check(Box<ServeArguments>),
     /// Make keys for callers.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -174,6 +174,34 @@ pub struct ServeArguments {
     #[arg(long, env = "ORCHD_FINISHED_TASKS_MAX", default_value_t = 1000)]
     pub finished_tasks_max: usize,
 
+    /// How long a session is kept after its last turn.
+    #[arg(long, env = "ORCHD_SESSION_TTL_MS", default_value_t = 600_000)]
+    pub session_ttl_ms: u64,
+
+    /// Turns that a session may have.
+    #[arg(long, env = "ORCHD_SESSION_TURNS_MAX", default_value_t = 8)]
+    pub session_turns_max: u32,
+
+    /// Tokens that a session may take, of prompts and of texts. Default: no bound.
+    #[arg(long, env = "ORCHD_SESSION_TOKENS_BUDGET")]
+    pub session_tokens_budget: Option<u64>,
+
+    /// Time that a session may spend on slots. Default: no bound.
+    #[arg(long, env = "ORCHD_SESSION_TIME_BUDGET_MS")]
+    pub session_time_budget_ms: Option<u64>,
+
+    /// What a session may cost, at --cost-per-1k-tokens. Default: no bound.
+    #[arg(long, env = "ORCHD_SESSION_COST_BUDGET", value_parser = parse_amount)]
+    pub session_cost_budget: Option<Micros>,
+
+    /// What a thousand tokens cost, in any currency.
+    #[arg(long, env = "ORCHD_COST_PER_1K_TOKENS", default_value = "0", value_parser = parse_amount)]
+    pub cost_per_1k_tokens: Micros,
+
+    /// Sessions that are kept at a time.
+    #[arg(long, env = "ORCHD_SESSIONS_MAX", default_value_t = 100_000)]
+    pub sessions_max: usize,
+
     /// How log lines on stderr look.
     #[arg(long, env = "ORCHD_LOG_FORMAT", value_enum, default_value = "auto")]
     pub log_format: LogFormat,
@@ -193,6 +221,27 @@ pub struct ServeArguments {
     /// How the mock engine breaks: none, refuse, die-after:TOKENS, hang-after:TOKENS.
     #[arg(long, env = "ORCHD_MOCK_FAULT", default_value = "none", value_parser = parse_fault)]
     pub mock_fault: orchestratord_gpu::mock::Fault,
+}
+
+/// Millionths of a currency.
+#[derive(Clone, Copy, Debug)]
+pub struct Micros(pub u64);
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it was checked to lie within the bounds"
+)]
+fn parse_amount(text: &str) -> Result<Micros, String> {
+    /// So that a thousand tokens at this price can be multiplied by any number of them.
+    const AMOUNT_MAX: f64 = 1e9;
+    let amount: f64 = text
+        .parse()
+        .map_err(|_| "an amount is a number".to_owned())?;
+    if (0.0..=AMOUNT_MAX).contains(&amount) {
+        return Ok(Micros((amount * 1e6).round() as u64));
+    }
+    Err(format!("an amount lies between 0 and {AMOUNT_MAX}"))
 }
 
 fn parse_fault(text: &str) -> Result<orchestratord_gpu::mock::Fault, String> {

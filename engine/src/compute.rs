@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    fn replica(&self) -> &Replica {
+    fn replica(&self) -> &Arc<Replica> {
         self.pool.replica(self.replica)
     }
 
@@ -116,7 +116,7 @@ impl Worker {
             let left = until.saturating_sub(self.shared.clock.elapsed());
             match self.orders.recv_timeout(left) {
                 Ok(Order::Start { home, sequence, .. }) => self.broken(home, sequence, reason),
-                Ok(Order::Cancel { .. }) => {}
+                Ok(Order::Cancel { .. } | Order::Forget { .. }) => {}
                 Ok(Order::Retire) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => return true,
             }
@@ -193,6 +193,7 @@ impl<'w> Life<'w> {
                 return ended;
             }
             let step = self.step();
+            self.tell_kept();
             if let Err(reason) = self.deliver() {
                 return Ended::Broken(reason);
             }
@@ -238,9 +239,17 @@ impl<'w> Life<'w> {
                 self.homes.remove(&sequence);
                 self.engine.cancel(sequence);
             }
+            Order::Forget { session } => self.engine.forget(session),
             Order::Retire => return Err(Ended::Retired),
         }
         Ok(())
+    }
+
+    /// Sessions learn what is kept of their KV caches.
+    fn tell_kept(&mut self) {
+        let (sessions, replica) = (&self.worker.shared.sessions, self.worker.replica());
+        self.engine
+            .kept(&mut |session, bytes| sessions.kv_kept(session, replica, bytes));
     }
 
     /// Sends what was said to the home shards.
@@ -296,6 +305,7 @@ impl<'w> Life<'w> {
     fn fail_all(&mut self, reason: &str) {
         self.worker
             .publish(ReplicaState::Unready, Some(reason.to_owned()));
+        self.worker.shared.sessions.kv_lost(self.worker.replica());
         for (sequence, home) in self.homes.drain() {
             self.worker.broken(home, sequence, reason);
         }

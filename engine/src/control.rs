@@ -133,6 +133,7 @@ fn steer(shared: &Arc<Shared>, stops: &StopRequests, commands: &Receiver<Command
         if now - measured >= TICK {
             measured = now;
             rates.measure(shared);
+            shared.sessions.sweep(shared.clock.now());
         }
     }
 }

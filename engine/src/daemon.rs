@@ -14,7 +14,10 @@ use crate::{
     provision,
     settings::{Settings, StartError},
     shard::{self, mailbox::MAILBOX_MAX},
-    shared::{Shared, directory::Directory, ring::Ring, snapshot::Snapshot, stage::Stages},
+    shared::{
+        Shared, directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot,
+        stage::Stages,
+    },
 };
 
 /// A daemon whose threads run.
@@ -44,6 +47,7 @@ impl Daemon {
             addr: machine.addr,
             clock: Clock::start(),
             directory: Directory::default(),
+            sessions: Sessions::new(settings.sessions),
             mailboxes: (0..shards)
                 .map(|_| Arc::new(Ring::new(MAILBOX_MAX)))
                 .collect(),

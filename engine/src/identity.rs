@@ -45,7 +45,7 @@ impl Scope {
 }
 
 /// Who is calling. Two identities are the same caller exactly when they are equal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// No key is configured: whoever reaches the loopback address.
     Localhost,

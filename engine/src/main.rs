@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         None => serve(cli.serve),
-        Some(Command::Check(arguments)) => check(arguments),
+        Some(Command::Check(arguments)) => check(*arguments),
         Some(Command::Keys(KeysCommand::New { name, scopes })) => {
             let key = NewKey::make(&name, &scopes);
             println!("{}\n\n{}", key.secret, key.stanza);

@@ -34,16 +34,22 @@ pub enum RejectReason {
     PoolUnavailable,
     /// The pool takes no new work.
     PoolDraining,
+    /// The session has no turn left or can't afford one.
+    Budget,
+    /// There are too many sessions.
+    Sessions,
     /// The daemon is stopping.
     ShuttingDown,
 }
 
 impl RejectReason {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::QueueFull,
         Self::Deadline,
         Self::PoolUnavailable,
         Self::PoolDraining,
+        Self::Budget,
+        Self::Sessions,
         Self::ShuttingDown,
     ];
 
@@ -53,6 +59,8 @@ impl RejectReason {
             Self::Deadline => "deadline",
             Self::PoolUnavailable => "pool_unavailable",
             Self::PoolDraining => "pool_draining",
+            Self::Budget => "budget",
+            Self::Sessions => "sessions",
             Self::ShuttingDown => "shutting_down",
         }
     }

@@ -6,11 +6,12 @@
 use std::{env, fmt, fs, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use orchestratord_gpu::{embedded, mock};
-use orchestratord_sched::Policy;
+use orchestratord_sched::{Policy, budget::Allowance, session::SessionRules};
 
 use crate::{
     cli::{EngineName, LogFormat, ServeArguments},
     identity::Keys,
+    shared::sessions::SessionSettings,
 };
 
 /// The id of the pool that the command line describes.
@@ -21,6 +22,8 @@ const SHARDS_MAX: u16 = 256;
 const SLOTS_MAX: u32 = 4096;
 /// Tasks that may wait in a pool: 24 bits of tasks are some gigabytes of prompts.
 const ADMISSION_CAPACITY_MAX: u32 = 1 << 24;
+/// Sessions that are kept at a time: more are some gigabytes.
+const SESSIONS_MAX: usize = 1 << 24;
 /// Context of a slot unless asked otherwise: its KV cache grows with it.
 const CONTEXT_TOKENS_DEFAULT_MAX: u32 = 4096;
 
@@ -203,6 +206,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Finished tasks that stay readable on each shard.
     pub finished_tasks_max: usize,
+    /// How sessions are kept.
+    pub sessions: SessionSettings,
     /// How log lines look.
     pub log_format: LogFormat,
     /// The least level logged.
@@ -227,6 +232,7 @@ impl Settings {
             data_dir: data_dir(&arguments)?,
             body_max_bytes: arguments.body_max_bytes,
             finished_tasks_max: arguments.finished_tasks_max,
+            sessions: sessions(&arguments)?,
             log_format: arguments.log_format,
             log: arguments.log,
             pools: vec![pool(arguments)?],
@@ -275,6 +281,24 @@ fn timeouts(arguments: &ServeArguments) -> Result<Timeouts, StartError> {
         decode: timeout("--decode-timeout-ms", arguments.decode_timeout_ms)?,
         // No grace at all is a choice that somebody may make.
         shutdown_grace: Duration::from_millis(arguments.shutdown_grace_ms),
+    })
+}
+
+fn sessions(arguments: &ServeArguments) -> Result<SessionSettings, StartError> {
+    let ttl_ms = bounded("--session-ttl-ms", arguments.session_ttl_ms, u64::MAX)?;
+    let time_ms = arguments.session_time_budget_ms;
+    Ok(SessionSettings {
+        rules: SessionRules {
+            ttl: Duration::from_millis(ttl_ms),
+            turns_max: bounded("--session-turns-max", arguments.session_turns_max, u32::MAX)?,
+            allowance: Allowance {
+                tokens: arguments.session_tokens_budget,
+                time: time_ms.map(Duration::from_millis),
+                cost_micros: arguments.session_cost_budget.map(|budget| budget.0),
+            },
+        },
+        sessions_max: bounded("--sessions-max", arguments.sessions_max, SESSIONS_MAX)?,
+        cost_micros_per_1k_tokens: arguments.cost_per_1k_tokens.0,
     })
 }
 

@@ -4,6 +4,7 @@ pub mod directory;
 pub mod gate;
 pub mod record;
 pub mod ring;
+pub mod sessions;
 pub mod snapshot;
 pub mod stage;
 
@@ -18,7 +19,9 @@ use crate::{
     metrics::{PerShard, ShardCounters},
     settings::Settings,
     shard::mailbox::Message,
-    shared::{directory::Directory, ring::Ring, snapshot::Snapshot, stage::Stages},
+    shared::{
+        directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot, stage::Stages,
+    },
 };
 
 /// What every thread of the daemon can reach.
@@ -33,6 +36,8 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// Which shard is home to which task.
     pub directory: Directory,
+    /// Conversations.
+    pub sessions: Sessions,
     /// Each shard's mailbox.
     pub mailboxes: Vec<Arc<Ring<Message>>>,
     /// What shards ask of the control thread; bounded.

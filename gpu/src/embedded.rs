@@ -23,6 +23,7 @@ mod llama;
 mod sampler;
 mod text;
 mod tokenizer;
+mod warm;
 
 pub use batch::{Engine, EngineOptions};
 

@@ -10,6 +10,8 @@ pub enum Event {
     Started {
         /// How many tokens it has.
         prompt_tokens: u32,
+        /// How many of them, from the first on, were found in the session's KV cache.
+        cached_tokens: u32,
     },
     /// More text. One token as a rule; none of it is ever taken back.
     Token {

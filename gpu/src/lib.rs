@@ -26,6 +26,8 @@
 //!     max_tokens: 3,
 //!     sampling: Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 7 },
 //!     stop: Vec::new(),
+//!     session: None,
+//!     reuse: false,
 //! };
 //! engine.admit(Duration::ZERO, SequenceKey(1), generation).unwrap();
 //!
@@ -69,6 +71,10 @@ pub struct Generation {
     pub sampling: Sampling,
     /// Texts that end the generation where they would begin; none of them is empty.
     pub stop: Vec<String>,
+    /// The conversation that it is a turn of: its KV cache may be kept for the next turn.
+    pub session: Option<SessionKey>,
+    /// Whether what the session's last turn left in the KV cache is used.
+    pub reuse: bool,
 }
 
 /// How the next token is chosen. First the temperature is applied, then `top_k`, then `top_p`.
@@ -87,6 +93,10 @@ pub struct Sampling {
 /// Names a running sequence; chosen by whoever admits it, unique while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceKey(pub u64);
+
+/// Names a conversation; the same for all its turns, and no other's ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(pub u64);
 
 /// When an engine wants its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,4 +137,11 @@ pub trait LocalEngine: Send {
     /// One turn. `emit` is told what happened, of each sequence in order: [`Event::Started`] once,
     /// tokens, then [`Event::End`] or [`Event::Fault`], after which the sequence is gone.
     fn step(&mut self, now: Duration, emit: &mut dyn FnMut(SequenceKey, Event)) -> Step;
+
+    /// Lets go of a session's KV cache. An engine that keeps none has nothing to do.
+    fn forget(&mut self, _session: SessionKey) {}
+
+    /// Tells how many bytes of KV cache are kept of which session, where that has changed since it
+    /// was asked last.
+    fn kept(&mut self, _tell: &mut dyn FnMut(SessionKey, u64)) {}
 }

@@ -107,7 +107,10 @@ impl Engine {
     fn advance(&self, now: Duration, sequence: &mut Sequence, emit: &mut dyn FnMut(Event)) -> bool {
         if sequence.usage.completion_tokens == 0 {
             let prompt_tokens = sequence.usage.prompt_tokens;
-            emit(Event::Started { prompt_tokens });
+            emit(Event::Started {
+                prompt_tokens,
+                cached_tokens: 0,
+            });
         }
         let text = word(sequence.seed, sequence.usage.completion_tokens);
         emit(Event::Token { text });
@@ -221,6 +224,8 @@ mod tests {
                 seed,
             },
             stop: Vec::new(),
+            session: None,
+            reuse: false,
         }
     }
 
@@ -270,7 +275,11 @@ mod tests {
         let said = run(&mut engine);
         let times: Vec<u128> = said.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [20, 20, 30, 40, 40], "started, three tokens, end");
-        assert_eq!(said[0].1, Event::Started { prompt_tokens: 3 });
+        let started = Event::Started {
+            prompt_tokens: 3,
+            cached_tokens: 0,
+        };
+        assert_eq!(said[0].1, started);
         let usage = Usage {
             prompt_tokens: 3,
             completion_tokens: 3,

@@ -2,7 +2,7 @@
 
 use orchestratord_gpu::embedded::{Engine, EngineOptions, LoadError, Model, SHIPPED};
 use orchestratord_gpu::{
-    Event, Fault, Finish, Generation, LocalEngine, Sampling, SequenceKey, Step, Usage,
+    Event, Fault, Finish, Generation, LocalEngine, Sampling, SequenceKey, SessionKey, Step, Usage,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -33,6 +33,8 @@ fn generation(prompt: &str, seed: u64, max_tokens: u32) -> Generation {
             seed,
         },
         stop: Vec::new(),
+        session: None,
+        reuse: true,
     }
 }
 
@@ -42,6 +44,7 @@ struct Told {
     text: String,
     tokens: u32,
     prompt_tokens: Option<u32>,
+    cached_tokens: u32,
     end: Option<(Finish, Usage)>,
 }
 
@@ -52,7 +55,11 @@ fn step(engine: &mut Engine, tellings: &mut Tellings) -> Step {
         let told = tellings.entry(key).or_default();
         assert_eq!(told.end, None, "nothing follows an end");
         match event {
-            Event::Started { prompt_tokens } => {
+            Event::Started {
+                prompt_tokens,
+                cached_tokens,
+            } => {
+                told.cached_tokens = cached_tokens;
                 assert_eq!(
                     told.prompt_tokens.replace(prompt_tokens),
                     None,
@@ -271,4 +278,84 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at..at + to.len()].copy_from_slice(to);
     bytes
+}
+
+/// A turn of a conversation.
+fn turn(session: u64, prompt: &str) -> Generation {
+    Generation {
+        session: Some(SessionKey(session)),
+        ..generation(prompt, 5, 24)
+    }
+}
+
+fn take_turn(engine: &mut Engine, turn: Generation) -> Told {
+    admit(engine, 1, turn);
+    run(engine)
+        .remove(&SequenceKey(1))
+        .expect("it was admitted")
+}
+
+fn news(engine: &mut Engine) -> Vec<(u64, bool)> {
+    let mut news = Vec::new();
+    engine.kept(&mut |session, bytes| news.push((session.0, bytes > 0)));
+    news
+}
+
+#[test]
+fn the_next_turn_computes_only_what_is_new_and_tells_the_same() {
+    let mut engine = engine(1);
+    let first = take_turn(&mut engine, turn(1, "Once upon a time"));
+    assert_eq!(first.cached_tokens, 0);
+    let prompt = format!("Once upon a time{} And then", first.text);
+    let warm = take_turn(&mut engine, turn(1, &prompt));
+    let cold = tell(generation(&prompt, 5, 24));
+    assert!(
+        warm.cached_tokens > 16,
+        "prompt and text of the first turn: {}",
+        warm.cached_tokens
+    );
+    assert_eq!((&warm.text, warm.end), (&cold.text, cold.end));
+}
+
+#[test]
+fn the_same_prompt_again_computes_at_least_its_last_token() {
+    let mut engine = engine(1);
+    let first = take_turn(&mut engine, turn(1, "Once upon a time"));
+    let again = take_turn(&mut engine, turn(1, "Once upon a time"));
+    assert_eq!(Some(again.cached_tokens + 1), again.prompt_tokens);
+    assert_eq!((&first.text, first.end), (&again.text, again.end));
+}
+
+#[test]
+fn a_conversation_finds_nobody_elses_cache_and_none_where_it_wants_none() {
+    let mut engine = engine(2);
+    take_turn(&mut engine, turn(1, "Once upon a time"));
+    let other = take_turn(&mut engine, turn(2, "Once upon a time"));
+    assert_eq!(other.cached_tokens, 0);
+    let cold = Generation {
+        reuse: false,
+        ..turn(1, "Once upon a time")
+    };
+    assert_eq!(take_turn(&mut engine, cold).cached_tokens, 0);
+}
+
+#[test]
+fn as_many_caches_are_kept_as_there_are_slots_and_the_rest_is_told() {
+    let mut engine = engine(1);
+    take_turn(&mut engine, turn(1, "Once"));
+    assert_eq!(news(&mut engine), [(1, true)]);
+    take_turn(&mut engine, turn(2, "Once"));
+    assert_eq!(news(&mut engine), [(1, false), (2, true)]);
+    engine.forget(SessionKey(2));
+    assert_eq!(news(&mut engine), [(2, false)]);
+    assert_eq!(take_turn(&mut engine, turn(2, "Once")).cached_tokens, 0);
+}
+
+#[test]
+fn a_canceled_turn_leaves_nothing() {
+    let mut engine = engine(1);
+    take_turn(&mut engine, turn(1, "Once upon a time"));
+    admit(&mut engine, 2, turn(1, "Once upon a time"));
+    engine.cancel(SequenceKey(2));
+    assert_eq!(news(&mut engine), [(1, true), (1, false)]);
 }

@@ -63,12 +63,14 @@
 //! single-threaded `&mut self`.
 
 pub mod admission;
+pub mod budget;
 pub mod deadline;
 pub mod dispatch;
 pub mod estimate;
 pub mod lifecycle;
 pub mod prng;
 mod queue;
+pub mod session;
 pub mod shared;
 pub mod sim;
 pub mod time;

@@ -48,6 +48,10 @@ pub enum Code {
     /// The queue is full and nothing in it may be dropped for this task; or this task was dropped
     /// for another.
     QueueFullDropLru,
+    /// As many are kept as may be.
+    RateLimited,
+    /// The session has no turn left, or can't afford this one.
+    BudgetExhausted,
     /// A bug of ours or a broken machine.
     Internal,
     /// The engine broke before or while it generated.
@@ -79,7 +83,10 @@ impl Code {
             Self::LengthRequired => 411,
             Self::UnsupportedMediaType => 415,
             Self::MalformedRequest(status) => status,
-            Self::AdmissionReject | Self::QueueFullDropLru => 429,
+            Self::AdmissionReject
+            | Self::QueueFullDropLru
+            | Self::RateLimited
+            | Self::BudgetExhausted => 429,
             // A canceled task is told by an event; no response carries it.
             Self::Internal | Self::Canceled => 500,
             Self::WorkerReset => 502,
@@ -93,7 +100,7 @@ impl Code {
 
     /// Whether the same request may succeed later, unchanged.
     pub fn is_retriable(self) -> bool {
-        matches!(self.status(), 408 | 429 | 502 | 503 | 504)
+        self != Self::BudgetExhausted && matches!(self.status(), 408 | 429 | 502 | 503 | 504)
     }
 
     /// The contract's spelling. Framing errors have no name of their own there: they are invalid
@@ -118,6 +125,8 @@ impl Code {
             Self::InUse => "IN_USE",
             Self::AdmissionReject => "ADMISSION_REJECT",
             Self::QueueFullDropLru => "QUEUE_FULL_DROP_LRU",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::BudgetExhausted => "BUDGET_EXHAUSTED",
             Self::Internal => "INTERNAL",
             Self::WorkerReset => "WORKER_RESET",
             Self::PoolUnavailable => "POOL_UNAVAILABLE",
@@ -144,7 +153,7 @@ pub struct ApiError {
     /// The engine concerned.
     pub engine: Option<&'static str>,
     /// The methods that the route has, for 405.
-    pub allow: Option<&'static str>,
+    pub allow: Option<String>,
 }
 
 impl ApiError {

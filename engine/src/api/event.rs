@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::error::ApiError;
+use super::{error::ApiError, session::BudgetsRemaining};
 
 /// What `started` says to every reader.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -41,12 +41,9 @@ pub struct Metrics {
     pub on_time_probability: f64,
     /// See [`StartedVerbose::kv_warmth`].
     pub kv_warmth: f64,
-    /// `null`: no budget is set.
-    pub tokens_budget_remaining: Option<u64>,
-    /// `null`: no budget is set.
-    pub time_budget_remaining_ms: Option<u64>,
-    /// `null`: no budget is set.
-    pub cost_budget_remaining: Option<f64>,
+    /// See [`BudgetsRemaining`].
+    #[serde(flatten)]
+    pub budgets: BudgetsRemaining,
 }
 
 /// How far what a task needs is provisioned. Nothing is left to do once tokens flow.
@@ -77,6 +74,8 @@ pub struct Usage {
     pub completion_tokens: u32,
     /// Their sum.
     pub total_tokens: u32,
+    /// Tokens of the prompt that were found in the session's KV cache.
+    pub cached_tokens: u32,
 }
 
 /// What `end` says.

@@ -31,6 +31,17 @@ pub enum OnDisconnect {
     Cancel,
 }
 
+/// What becomes of what the session's last turn left in its KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KvHint {
+    /// It is used again: the session's last replica is preferred.
+    #[default]
+    Reuse,
+    /// It is not.
+    Cold,
+}
+
 /// The class of a task, as callers write it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,6 +84,9 @@ enum Stop {
 #[serde(deny_unknown_fields)]
 pub struct TaskRequest {
     task_id: Option<Uuid>,
+    session_id: Option<Uuid>,
+    #[serde(default)]
+    kv_hint: KvHint,
     #[serde(default)]
     workload: Workload,
     model_ref: String,
@@ -98,6 +112,10 @@ pub struct TaskRequest {
 pub struct Submission {
     /// The id that the caller chose.
     pub task_id: Option<Uuid>,
+    /// The conversation that it is a turn of.
+    pub session_id: Option<Uuid>,
+    /// See [`KvHint`].
+    pub kv_hint: KvHint,
     /// Which model; resolved to a pool later.
     pub model_ref: String,
     /// Only pools of this engine.
@@ -143,6 +161,8 @@ impl TaskRequest {
         let deadline = deadline(self.deadline_ms)?;
         Ok(Submission {
             task_id: self.task_id,
+            session_id: self.session_id,
+            kv_hint: self.kv_hint,
             model_ref: self.model_ref,
             engine: self.engine,
             ctx_tokens: self.ctx.unwrap_or(0),
@@ -290,6 +310,8 @@ pub struct TaskView {
     pub task_id: Uuid,
     /// `queued` `running` `completed` `canceled` `failed`.
     pub state: &'static str,
+    /// The conversation that it is a turn of.
+    pub session_id: Option<Uuid>,
     /// Its class.
     pub priority: Priority,
     /// Tasks ahead at admission.

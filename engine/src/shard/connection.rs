@@ -218,7 +218,7 @@ impl Connection {
                     return self.reply(shard, &call, &reply).await;
                 }
                 Outcome::Stream(subscription) => {
-                    reader::open(self, shard, &call);
+                    reader::open(self, shard, &call, &subscription);
                     return reader::read(self, shard, subscription).await;
                 }
                 Outcome::Later(later) => {

@@ -25,7 +25,7 @@ use super::{
     Shard,
     connection::{Connection, Errand, Fate},
     reply::Reply,
-    routes::Call,
+    routes::{self, Call},
     task::Task,
 };
 use crate::clock::Clock;
@@ -55,11 +55,17 @@ impl Subscription {
 }
 
 /// Frames the head of a stream.
-pub fn open(connection: &mut Connection, shard: &Rc<Shard>, call: &Call) {
+pub fn open(
+    connection: &mut Connection,
+    shard: &Rc<Shard>,
+    call: &Call,
+    subscription: &Subscription,
+) {
     if shard.is_stopping() {
         connection.http.close_after_response();
     }
-    let reply = Reply::stream();
+    let remaining = routes::task::budgets(shard, subscription.task);
+    let reply = Reply::stream(remaining);
     let date = shard.date();
     let fields = reply.fields(&date, &call.correlation_id);
     let head = Response {

@@ -1,6 +1,8 @@
 //! Responses: a status, the fields that belong to it, and a body that is known whole.
 
-use crate::api::{self, error::ApiError};
+use orchestratord_sched::budget::Allowance;
+
+use crate::api::{self, error::ApiError, session::BudgetsRemaining};
 
 /// A response that is known whole.
 pub struct Reply {
@@ -39,14 +41,14 @@ impl Reply {
     }
 
     /// The head of an event stream.
-    pub fn stream() -> Self {
+    pub fn stream(remaining: Allowance) -> Self {
         Self {
             content_type: Some("text/event-stream"),
             ..Self::empty(200)
         }
         .with("Cache-Control", "no-store")
         .with("X-Accel-Buffering", "no")
-        .with_budgets()
+        .with_budgets(remaining)
     }
 
     /// A refusal, with the fields that its code calls for.
@@ -56,8 +58,8 @@ impl Reply {
         if status == 401 {
             reply = reply.with("WWW-Authenticate", "Bearer realm=\"orchestratord\"");
         }
-        if let Some(allow) = error.allow {
-            reply = reply.with("Allow", allow);
+        if let Some(allow) = &error.allow {
+            reply = reply.with("Allow", allow.as_str());
         }
         if let Some(wait) = error.retry_after {
             let ms = api::whole_ms(wait);
@@ -74,11 +76,16 @@ impl Reply {
         self
     }
 
-    /// The budgets' fields; none are set yet, which is what they say.
-    pub fn with_budgets(self) -> Self {
-        self.with("X-Budget-Tokens-Remaining", "unlimited")
-            .with("X-Budget-Time-Remaining-Ms", "unlimited")
-            .with("X-Budget-Cost-Remaining", "unlimited")
+    /// What the task's session may still spend.
+    pub fn with_budgets(self, remaining: Allowance) -> Self {
+        let BudgetsRemaining {
+            tokens_budget_remaining: tokens,
+            time_budget_remaining_ms: time_ms,
+            cost_budget_remaining: cost,
+        } = remaining.into();
+        self.with("X-Budget-Tokens-Remaining", or_unlimited(tokens))
+            .with("X-Budget-Time-Remaining-Ms", or_unlimited(time_ms))
+            .with("X-Budget-Cost-Remaining", or_unlimited(cost))
     }
 
     /// All its fields, in order.
@@ -93,4 +100,8 @@ impl Reply {
             .map(|(name, value)| (*name, value.as_str()));
         own.into_iter().chain(content_type).chain(extra).collect()
     }
+}
+
+fn or_unlimited(left: Option<impl ToString>) -> String {
+    left.map_or_else(|| "unlimited".to_owned(), |left| left.to_string())
 }

@@ -8,7 +8,8 @@ mod control;
 mod health;
 mod meta;
 mod pool;
-mod task;
+mod session;
+pub mod task;
 
 use std::{
     borrow::Cow,
@@ -112,6 +113,11 @@ static ROUTES: &[Route] = &[
         scope: DATA,
         takes_json: false,
         handler: task::cancel,
+    },
+    get(&["v2", "sessions", "{}"], DATA, session::show),
+    Route {
+        method: Method::Delete,
+        ..get(&["v2", "sessions", "{}"], DATA, session::delete)
     },
     get(&["v2", "pools"], DATA, pool::list),
     get(&["v2", "pools", "{}", "health"], DATA, pool::health),
@@ -242,17 +248,22 @@ fn find(request: &Request) -> Result<&'static Route, ApiError> {
     if let Some(route) = on_path().find(|route| route.method == method) {
         return Ok(route);
     }
-    let Some(route) = on_path().next() else {
+    let methods: Vec<&str> = on_path().map(|route| allowed(route.method)).collect();
+    if methods.is_empty() {
         return Err(ApiError::new(Code::NotFound, "there is no such route"));
-    };
+    }
     Err(ApiError {
-        allow: Some(if route.method == Method::Get {
-            "GET, HEAD"
-        } else {
-            "POST"
-        }),
+        allow: Some(methods.join(", ")),
         ..ApiError::new(Code::MethodNotAllowed, "the route has no such method")
     })
+}
+
+/// The methods that a route of this one has, as `Allow` lists them.
+fn allowed(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET, HEAD",
+        method => method.as_str(),
+    }
 }
 
 fn matches(path: &[&str], segments: &[Cow<'_, str>]) -> bool {

@@ -23,7 +23,9 @@ use std::{
 };
 
 use orchestratord_gpu::SequenceKey;
-use orchestratord_sched::{Dispatched, Dispatcher, Estimate, Instant, Lease, Origin, ShardId};
+use orchestratord_sched::{
+    Dispatched, Dispatcher, Estimate, Instant, Lease, Origin, ReplicaIndex, ShardId,
+};
 use uuid::Uuid;
 
 use super::{
@@ -184,7 +186,11 @@ impl Table {
                 self.put(Task::new(Arc::clone(&record), Phase::Queued(ticket)))
             }
         };
+        let lease = self.prefer_warm(pool, &record, lease);
         let replica = Arc::clone(pool.replica(lease.replica()));
+        if let Some(turn) = &record.turn {
+            self.shared.sessions.ran_on(&record.owner, turn, &replica);
+        }
         self.replica_counters(&replica).started(record.class());
         logs::placed(&record, &replica);
         let sequence = self.next_sequence();
@@ -199,6 +205,26 @@ impl Table {
         if replica.orders.try_send(order).is_err() {
             let message = "the engine's queue of orders is full; send the task again";
             self.fail(&task, &ApiError::new(Code::ReplicaExhausted, message));
+        }
+    }
+
+    /// A slot where the task's session is warm, if there is one free; the other then goes on to the
+    /// next task. None waits for it: a slot now is sooner than a warm one later.
+    fn prefer_warm(&mut self, pool: &Arc<Pool>, record: &TaskRecord, lease: Lease) -> Lease {
+        let Some(warm) = record.warm_replica() else {
+            return lease;
+        };
+        if Arc::ptr_eq(&warm, pool.replica(lease.replica())) {
+            return lease;
+        }
+        let mut replicas = pool.replicas.iter();
+        let place = replicas.position(|replica| Arc::ptr_eq(replica, &warm));
+        match place.and_then(|place| pool.scheduling.take_slot_of(ReplicaIndex(place))) {
+            Some(better) => {
+                self.slots_in_hand.push((Arc::clone(pool), lease));
+                better
+            }
+            None => lease,
         }
     }
 

@@ -86,6 +86,8 @@ pub struct Task {
     pub phase: Phase,
     /// Tokens of the prompt, once the engine has counted them.
     pub tokens_in: u32,
+    /// Of these, those that the session's last turn had left in the KV cache.
+    pub tokens_cached: u32,
     /// Tokens generated.
     pub tokens_out: u32,
     /// Its last reader left while a thief had it.
@@ -105,6 +107,7 @@ impl Task {
             log: Log::new(),
             phase,
             tokens_in: 0,
+            tokens_cached: 0,
             tokens_out: 0,
             abandoned: false,
             state: TaskState::Queued,
@@ -177,7 +180,11 @@ impl Task {
             started,
             pool_id: &self.record.pool.id,
             replica_id: &run.replica.id,
-            kv_warmth: 0.0,
+            kv_warmth: if self.record.is_warm_on(&run.replica) {
+                1.0
+            } else {
+                0.0
+            },
         };
         let (plain, verbose) = (api::json(&started), api::json(&verbose));
         self.log.append_by_audience("started", &plain, &verbose);
@@ -192,6 +199,11 @@ impl Task {
         self.log.append("token", scratch);
         self.tokens_out += 1;
         self.wake_readers();
+    }
+
+    /// How much of its prompt was found in the KV cache, from 0 to 1.
+    pub fn kv_warmth(&self) -> f64 {
+        f64::from(self.tokens_cached) / f64::from(self.tokens_in.max(1))
     }
 
     /// Whether a `metrics` event is due; if so, the next is due an interval from now.
@@ -231,6 +243,7 @@ impl Task {
                 prompt_tokens: self.tokens_in,
                 completion_tokens: self.tokens_out,
                 total_tokens: self.tokens_in + self.tokens_out,
+                cached_tokens: self.tokens_cached,
             },
         };
         self.log.close("end", &api::json(&end));
@@ -281,6 +294,7 @@ impl Task {
         TaskView {
             task_id: record.id,
             state: self.state.name(),
+            session_id: record.submission.session_id,
             priority: record.submission.priority,
             queue_position: record.queue_position,
             predicted_start_ms: api::whole_ms(record.predicted_start),

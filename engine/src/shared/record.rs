@@ -7,9 +7,12 @@ use orchestratord_sched::{Class, Instant};
 use uuid::Uuid;
 
 use crate::{
-    api::task::{OnDisconnect, Submission},
+    api::task::{KvHint, OnDisconnect, Submission},
     identity::Identity,
-    shared::snapshot::Pool,
+    shared::{
+        sessions::Turn,
+        snapshot::{Pool, Replica},
+    },
 };
 
 /// An admitted task, as it was admitted. It never changes.
@@ -25,6 +28,8 @@ pub struct TaskRecord {
     pub owner: Identity,
     /// The request that made it, for logs.
     pub correlation_id: String,
+    /// The turn of its session that it is.
+    pub turn: Option<Turn>,
     /// The pool that took it.
     pub pool: Arc<Pool>,
     /// When it was admitted.
@@ -57,7 +62,23 @@ impl TaskRecord {
                 ..self.submission.sampling
             },
             stop: self.submission.stop.clone(),
+            session: self.turn.as_ref().map(|turn| turn.key),
+            reuse: self.submission.kv_hint == KvHint::Reuse,
         }
+    }
+
+    /// Whether this replica keeps the KV cache of its session, for it to be used again.
+    pub fn is_warm_on(&self, replica: &Arc<Replica>) -> bool {
+        let warm = self.warm_replica();
+        warm.is_some_and(|warm| Arc::ptr_eq(&warm, replica))
+    }
+
+    /// The replica that keeps the KV cache of its session, if it is to be used again.
+    pub fn warm_replica(&self) -> Option<Arc<Replica>> {
+        if self.submission.kv_hint == KvHint::Cold {
+            return None;
+        }
+        self.turn.as_ref()?.warm.as_ref()?.upgrade()
     }
 
     /// Whether it ends with its last reader.

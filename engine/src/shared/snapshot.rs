@@ -46,6 +46,11 @@ pub enum Order {
         /// Which.
         sequence: orchestratord_gpu::SequenceKey,
     },
+    /// Let go of a session's KV cache.
+    Forget {
+        /// Which.
+        session: orchestratord_gpu::SessionKey,
+    },
     /// Nothing runs any more and nothing will: give the engine up and end the thread.
     Retire,
 }

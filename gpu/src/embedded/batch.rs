@@ -13,7 +13,8 @@ use super::kv::Cache;
 use super::llama::Run;
 use super::sampler::Sampler;
 use super::text::Text;
-use crate::{Event, Fault, Finish, Generation, LocalEngine, SequenceKey, Step, Usage};
+use super::warm::{Kept, Warm};
+use crate::{Event, Fault, Finish, Generation, LocalEngine, SequenceKey, SessionKey, Step, Usage};
 use compact_str::format_compact;
 use core::time::Duration;
 use std::sync::Arc;
@@ -39,14 +40,19 @@ pub struct Engine {
     running: Vec<Sequence>,
     /// Of sequences that have ended.
     caches: Vec<Cache>,
+    /// What is kept of sessions between their turns.
+    warm: Warm,
 }
 
 struct Sequence {
     key: SequenceKey,
+    session: Option<SessionKey>,
     cache: Cache,
     /// Prompt first, then what was generated; all but those in the cache are still to compute.
     tokens: Vec<u32>,
     cached: usize,
+    /// Tokens that were in the cache from the start.
+    found: u32,
     is_announced: bool,
     usage: Usage,
     tokens_max: usize,
@@ -66,6 +72,7 @@ impl Engine {
             model,
             running: Vec::new(),
             caches: Vec::new(),
+            warm: Warm::default(),
         }
     }
 
@@ -77,6 +84,36 @@ impl Engine {
     fn shelve(&mut self, mut cache: Cache) {
         cache.clear();
         self.caches.push(cache);
+    }
+
+    /// The cache to begin with, and how many of the prompt's tokens it holds: what the session's last
+    /// turn left, as far as the prompt goes the same way. The last token is always computed: what
+    /// comes next is told by it.
+    fn find(&mut self, generation: &Generation, prompt: &[u32]) -> (Cache, usize) {
+        let session = generation.session.filter(|_| generation.reuse);
+        let Some(kept) = session.and_then(|session| self.warm.take(session)) else {
+            return (self.cache(), 0);
+        };
+        let pairs = kept.tokens.iter().zip(&prompt[..prompt.len() - 1]);
+        let same = pairs.take_while(|(kept, wanted)| kept == wanted).count();
+        let mut cache = kept.cache;
+        cache.truncate(kept.tokens.len(), same);
+        (cache, same)
+    }
+
+    /// A sequence has ended well: its session may go on where it stopped.
+    fn keep(&mut self, mut sequence: Sequence) {
+        let Some(session) = sequence.session else {
+            return self.shelve(sequence.cache);
+        };
+        sequence.tokens.truncate(sequence.cached);
+        let kept = Kept {
+            session,
+            tokens: sequence.tokens,
+            cache: sequence.cache,
+        };
+        let let_go = self.warm.keep(kept, self.options.slots as usize);
+        let_go.into_iter().for_each(|cache| self.shelve(cache));
     }
 
     /// The prompt's tokens, if they leave room for one more.
@@ -189,11 +226,14 @@ impl LocalEngine for Engine {
             ));
         }
         let tokens = self.tokenize(&generation.prompt)?;
+        let (cache, cached) = self.find(&generation, &tokens);
         let room = self.options.context_tokens as usize;
         let sequence = Sequence {
             key,
-            cache: self.cache(),
-            cached: 0,
+            session: generation.session,
+            cache,
+            cached,
+            found: u32::try_from(cached).unwrap_or(u32::MAX),
             is_announced: false,
             usage: Usage {
                 prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
@@ -214,6 +254,10 @@ impl LocalEngine for Engine {
     fn cancel(&mut self, key: SequenceKey) {
         if let Some(index) = self.running.iter().position(|sequence| sequence.key == key) {
             let sequence = self.running.remove(index);
+            sequence
+                .session
+                .into_iter()
+                .for_each(|session| self.warm.lost(session));
             self.shelve(sequence.cache);
         }
     }
@@ -234,7 +278,7 @@ impl LocalEngine for Engine {
             let goes_on = sequence.advance(&self.model, scores, &mut |event| emit(key, event));
             match goes_on {
                 true => self.running.push(sequence),
-                false => self.shelve(sequence.cache),
+                false => self.keep(sequence),
             }
         }
         if self.running.is_empty() {
@@ -242,6 +286,17 @@ impl LocalEngine for Engine {
         } else {
             Step::Again
         }
+    }
+
+    fn forget(&mut self, session: SessionKey) {
+        if let Some(kept) = self.warm.take(session) {
+            self.warm.lost(session);
+            self.shelve(kept.cache);
+        }
+    }
+
+    fn kept(&mut self, tell: &mut dyn FnMut(SessionKey, u64)) {
+        self.warm.news(tell);
     }
 }
 
@@ -264,10 +319,13 @@ impl Sequence {
         scores: Option<Vec<f32>>,
         emit: &mut dyn FnMut(Event),
     ) -> bool {
-        if self.cached > 0 && !self.is_announced {
+        if self.cached > self.found as usize && !self.is_announced {
             self.is_announced = true;
             let prompt_tokens = self.usage.prompt_tokens;
-            emit(Event::Started { prompt_tokens });
+            emit(Event::Started {
+                prompt_tokens,
+                cached_tokens: self.found,
+            });
         }
         let Some(scores) = scores else {
             return true;

@@ -26,6 +26,21 @@ impl Cache {
         }
     }
 
+    /// Forgets all but the first `tokens` of the `held` that it holds.
+    pub(super) fn truncate(&mut self, held: usize, tokens: usize) {
+        for layer in &mut self.layers {
+            for numbers in [&mut layer.keys, &mut layer.values] {
+                numbers.truncate(numbers.len() / held.max(1) * tokens);
+            }
+        }
+    }
+
+    /// How large it is.
+    pub(super) fn bytes(&self) -> usize {
+        let numbers = |layer: &Layer| layer.keys.len() + layer.values.len();
+        self.layers.iter().map(numbers).sum::<usize>() * size_of::<f32>()
+    }
+
     /// Forgets everything and keeps the memory.
     pub(super) fn clear(&mut self) {
         for layer in &mut self.layers {

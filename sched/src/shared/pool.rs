@@ -119,6 +119,16 @@ impl<T> Pool<T> {
         self.replicas.iter().map(|slots| slots.taken()).sum()
     }
 
+    /// Takes a slot of just this replica, for a task that has one already and would rather run here.
+    /// The other lease then goes to [`dispatch_with`](crate::Dispatcher::dispatch_with).
+    ///
+    /// # Panics
+    /// If the pool has no such replica.
+    #[must_use]
+    pub fn take_slot_of(&self, replica: ReplicaIndex) -> Option<Lease> {
+        self.replicas[replica.0].try_take(replica)
+    }
+
     /// Says how many slots a replica offers from now on: its number when it becomes ready, 0 when
     /// it stops being so. What runs there goes on.
     ///

@@ -3,6 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use orchestratord_http::sse_log::Audience;
+use orchestratord_sched::{
+    budget::{Allowance, Exhausted},
+    session::NoTurn,
+};
 use uuid::Uuid;
 
 use super::{Call, Outcome, Reply};
@@ -19,7 +23,12 @@ use crate::{
         reader::Subscription,
         table::{Application, Cancel, Rejected, Shown},
     },
-    shared::{gate::Passage, record::TaskRecord, snapshot::Pool},
+    shared::{
+        gate::Passage,
+        record::TaskRecord,
+        sessions::{Refused, Turn},
+        snapshot::Pool,
+    },
 };
 
 /// What a caller waits before asking again for a pool without a live replica: the engine's thread
@@ -60,15 +69,20 @@ fn accept(
     {
         return Ok(Outcome::Elsewhere(shard));
     }
-    let application = Application {
-        id,
-        pool: Arc::clone(&pool),
-        submission,
-        owner: call.caller().identity.clone(),
-        correlation_id: call.correlation_id.clone(),
-    };
-    let (reason, error) = match available(shard, &pool).and_then(|()| table.admit(application)) {
-        Ok(record) => return Ok(Outcome::Reply(accepted(&record))),
+    let admitted = available(shard, &pool)
+        .and_then(|()| begin_turn(shard, call, &submission))
+        .and_then(|turn| {
+            table.admit(Application {
+                id,
+                pool: Arc::clone(&pool),
+                turn,
+                submission,
+                owner: call.caller().identity.clone(),
+                correlation_id: call.correlation_id.clone(),
+            })
+        });
+    let (reason, error) = match admitted {
+        Ok(record) => return Ok(Outcome::Reply(accepted(shard, &record))),
         Err(rejected) => rejected,
     };
     table.count_rejected(&pool, reason);
@@ -76,6 +90,43 @@ fn accept(
         engine: Some(pool.engine),
         ..error
     })
+}
+
+/// A turn of the task's session, if it has one.
+fn begin_turn(
+    shard: &Shard,
+    call: &Call,
+    submission: &Submission,
+) -> Result<Option<Turn>, Rejected> {
+    let Some(session_id) = submission.session_id else {
+        return Ok(None);
+    };
+    let (sessions, now) = (&shard.shared.sessions, shard.shared.clock.now());
+    let owner = &call.caller().identity;
+    sessions
+        .begin_turn(owner, session_id, now, submission.expected_tokens)
+        .map(Some)
+        .map_err(|refused| match refused {
+            Refused::NoTurn(why, time_to_live) => {
+                let message = match why {
+                    NoTurn::TurnsUsed => "the session has had all its turns; begin another",
+                    NoTurn::Budget(Exhausted::Tokens) => {
+                        "the session's token budget does not cover the task"
+                    }
+                    NoTurn::Budget(Exhausted::Time) => "the session's time budget is used up",
+                    NoTurn::Budget(Exhausted::Cost) => {
+                        "the session's cost budget does not cover the task"
+                    }
+                };
+                let error = ApiError::new(Code::BudgetExhausted, message);
+                (RejectReason::Budget, error.after(time_to_live))
+            }
+            Refused::TooMany => {
+                let message = "as many sessions are open as may be; come back later";
+                let error = ApiError::new(Code::RateLimited, message);
+                (RejectReason::Sessions, error.after(UNAVAILABLE_WAIT))
+            }
+        })
 }
 
 /// The same id came before: the same answer to the same request, 409 to any other.
@@ -97,10 +148,10 @@ fn accepted_before(
     if record.owner != call.caller().identity || record.submission != *submission {
         return Err(conflict());
     }
-    Ok(Outcome::Reply(accepted(record)))
+    Ok(Outcome::Reply(accepted(shard, record)))
 }
 
-fn accepted(record: &TaskRecord) -> Reply {
+fn accepted(shard: &Shard, record: &TaskRecord) -> Reply {
     let streams = Streams::of(record.id);
     let location = format!("/v2/tasks/{}", record.id);
     let body = Accepted {
@@ -113,7 +164,24 @@ fn accepted(record: &TaskRecord) -> Reply {
     };
     Reply::json(202, &body)
         .with("Location", location)
-        .with_budgets()
+        .with_budgets(remaining(shard, record))
+}
+
+/// What the session of a task that lives here may still spend.
+pub fn budgets(shard: &Shard, task: Uuid) -> Allowance {
+    let task = shard.table.borrow().get(task);
+    task.map_or_else(Allowance::default, |task| {
+        remaining(shard, &task.borrow().record)
+    })
+}
+
+/// The same; without a session there is no bound.
+fn remaining(shard: &Shard, record: &TaskRecord) -> Allowance {
+    let sessions = &shard.shared.sessions;
+    let turn = record.turn.as_ref();
+    turn.map_or_else(Allowance::default, |turn| {
+        sessions.remaining(&record.owner, turn)
+    })
 }
 
 fn resolve(shard: &Shard, submission: &Submission) -> Result<Arc<Pool>, ApiError> {

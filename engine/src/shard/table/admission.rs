@@ -18,7 +18,7 @@ use crate::{
     logs,
     metrics::RejectReason,
     shard::task::{Phase, Task},
-    shared::{record::TaskRecord, snapshot::Pool},
+    shared::{record::TaskRecord, sessions::Turn, snapshot::Pool},
 };
 
 /// A submission whose pool is found.
@@ -27,6 +27,8 @@ pub struct Application {
     pub id: Uuid,
     /// The pool.
     pub pool: Arc<Pool>,
+    /// The turn of its session that it is.
+    pub turn: Option<Turn>,
     /// What is asked.
     pub submission: Submission,
     /// Who asks.
@@ -45,6 +47,17 @@ impl Table {
     ///
     /// Why it is turned away: its deadline, or a full queue.
     pub fn admit(&mut self, application: Application) -> Result<Arc<TaskRecord>, Rejected> {
+        let (owner, turn) = (application.owner.clone(), application.turn.clone());
+        let admitted = self.try_admit(application);
+        if admitted.is_err()
+            && let Some(turn) = turn
+        {
+            self.shared.sessions.call_off(&owner, &turn);
+        }
+        admitted
+    }
+
+    fn try_admit(&mut self, application: Application) -> Result<Arc<TaskRecord>, Rejected> {
         let pool = Arc::clone(&application.pool);
         let record = Arc::new(self.record(application)?);
         let admission = Admission {
@@ -100,6 +113,7 @@ impl Table {
         let Application {
             id,
             pool,
+            turn,
             submission,
             owner,
             correlation_id,
@@ -123,6 +137,7 @@ impl Table {
             seed: submission.seed.unwrap_or_else(clock::new_seed),
             owner,
             correlation_id,
+            turn,
             admitted: now,
             admitted_unix_ms: clock::unix_ms(),
             deadline: submission.deadline.map(|deadline| now + deadline),

@@ -1,6 +1,6 @@
 //! How tasks end other than well, and the books of all that have ended.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
@@ -10,7 +10,10 @@ use crate::{
     logs::{self, StreamEnd},
     metrics::CancelReason,
     shard::task::{Phase, Run, Task},
-    shared::snapshot::{Order, PoolKey},
+    shared::{
+        record::TaskRecord,
+        snapshot::{Order, PoolKey},
+    },
 };
 
 /// What became of a cancel.
@@ -46,6 +49,7 @@ impl Table {
         logs::stream_ended(&record, &end, error);
         self.shared.stages.live_tasks.leave();
         self.retain(record.id);
+        self.end_turn(&record, run.as_ref(), end.tokens_in + end.tokens_out);
         let Some(run) = run else {
             return;
         };
@@ -60,6 +64,17 @@ impl Table {
         }
         self.slots_in_hand
             .push((Arc::clone(&record.pool), run.lease));
+    }
+
+    /// The session's budgets pay for what was spent.
+    fn end_turn(&self, record: &TaskRecord, run: Option<&Run>, tokens: u32) {
+        let Some(turn) = &record.turn else {
+            return;
+        };
+        let now = self.now();
+        let time = run.map_or(Duration::ZERO, |run| now.since(run.started));
+        let sessions = &self.shared.sessions;
+        sessions.end_turn(&record.owner, turn, now, tokens.into(), time);
     }
 
     /// Keeps the ended task readable and forgets the oldest when there are too many.

@@ -6,7 +6,7 @@ use orchestratord_gpu::{
     SequenceKey,
     event::{Event, Fault, Finish},
 };
-use orchestratord_sched::{Instant, Progress};
+use orchestratord_sched::{Instant, Progress, budget::Allowance};
 
 use super::{Shown, Table};
 use crate::{
@@ -26,7 +26,10 @@ impl Table {
             return;
         };
         match event {
-            Event::Started { prompt_tokens } => self.prefilling(&task, prompt_tokens),
+            Event::Started {
+                prompt_tokens,
+                cached_tokens,
+            } => self.prefilling(&task, prompt_tokens, cached_tokens),
             Event::Token { text } => self.token(&task, &text),
             Event::End { finish, usage } => self.finish(&task, finish, usage.completion_tokens),
             Event::Fault(fault) => self.fail(&task, &explain(&fault)),
@@ -34,9 +37,10 @@ impl Table {
         self.reuse_slots();
     }
 
-    fn prefilling(&mut self, task: &Shown, prompt_tokens: u32) {
+    fn prefilling(&mut self, task: &Shown, prompt_tokens: u32, cached_tokens: u32) {
         let mut task = task.borrow_mut();
         task.tokens_in = prompt_tokens;
+        task.tokens_cached = cached_tokens;
         let now = self.now();
         if let Phase::Running(run) = &mut task.phase {
             run.heard = now;
@@ -82,6 +86,12 @@ impl Table {
 
     fn metrics(&mut self, task: &Task, now: Instant) -> Metrics {
         let record = &task.record;
+        let remaining = record
+            .turn
+            .as_ref()
+            .map_or_else(Allowance::default, |turn| {
+                self.shared.sessions.remaining(&record.owner, turn)
+            });
         let estimate = &self.lane(&record.pool).estimate;
         let tokens_left = record
             .submission
@@ -93,10 +103,8 @@ impl Table {
             on_time_probability: time_left.map_or(1.0, |time_left| {
                 estimate.on_time_probability(Progress::Decode, tokens_left, time_left)
             }),
-            kv_warmth: 0.0,
-            tokens_budget_remaining: None,
-            time_budget_remaining_ms: None,
-            cost_budget_remaining: None,
+            kv_warmth: task.kv_warmth(),
+            budgets: remaining.into(),
         }
     }
 

@@ -1,0 +1,354 @@
+//! The sessions: one concurrent map, touched when a turn begins and ends and when somebody looks;
+//! for a `metrics` event at most every 250 ms, never per token.
+//!
+//! Each caller has session ids of their own: another's session is as if it were not there.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use dashmap::{DashMap, mapref::entry::Entry};
+use orchestratord_gpu::SessionKey;
+use orchestratord_sched::{
+    Instant,
+    budget::{Allowance, Spending},
+    session::{NoTurn, Session, SessionRules},
+};
+use uuid::Uuid;
+
+use super::snapshot::Replica;
+use crate::identity::Identity;
+
+/// How sessions are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSettings {
+    /// What holds for every session.
+    pub rules: SessionRules,
+    /// Sessions that are kept at a time, over all callers.
+    pub sessions_max: usize,
+    /// Millionths of the operator's currency for a thousand tokens.
+    pub cost_micros_per_1k_tokens: u64,
+}
+
+impl SessionSettings {
+    /// What so many tokens and so much time on a slot come to.
+    pub fn spending(&self, tokens: u64, time: Duration) -> Spending {
+        Spending {
+            tokens,
+            time,
+            cost_micros: tokens.saturating_mul(self.cost_micros_per_1k_tokens) / 1000,
+        }
+    }
+}
+
+/// A turn that has begun. Whoever has it ends it or calls it off.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// The session, by the caller's own id.
+    pub session_id: Uuid,
+    /// The session, as engines know it.
+    pub key: SessionKey,
+    /// The replica that keeps its KV cache.
+    pub warm: Option<Weak<Replica>>,
+    set_aside: Spending,
+}
+
+/// Why a turn did not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The session has none left, or can't afford it. It is over after this long.
+    NoTurn(NoTurn, Duration),
+    /// As many sessions are kept as may be.
+    TooMany,
+}
+
+/// What a session looks like now.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionState {
+    /// Until it is over if nothing happens.
+    pub time_to_live: Duration,
+    /// Turns that have begun.
+    pub turns: u32,
+    /// Bytes of its KV cache that its last replica keeps.
+    pub kv_bytes: u64,
+    /// Whether its last turn ran elsewhere than the one before.
+    pub kv_migrated: bool,
+    /// What it may still spend.
+    pub remaining: Allowance,
+}
+
+struct Record {
+    key: SessionKey,
+    session: Session,
+    /// Where its last turn ran.
+    last: Option<Weak<Replica>>,
+    kv_bytes: u64,
+    kv_migrated: bool,
+}
+
+/// All sessions of the daemon.
+pub struct Sessions {
+    records: DashMap<(Identity, Uuid), Record>,
+    /// The caller's name of each session that engines know, for what they have to say of it.
+    names: DashMap<SessionKey, (Identity, Uuid)>,
+    settings: SessionSettings,
+    /// The map's own count visits every part of it.
+    count: AtomicUsize,
+    next_key: AtomicU64,
+}
+
+impl Sessions {
+    /// None yet.
+    pub fn new(settings: SessionSettings) -> Self {
+        Self {
+            records: DashMap::new(),
+            names: DashMap::new(),
+            settings,
+            count: AtomicUsize::new(0),
+            next_key: AtomicU64::new(0),
+        }
+    }
+
+    /// Begins a turn that is expected to take so many tokens, in a session that is made if there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refused`].
+    pub fn begin_turn(
+        &self,
+        owner: &Identity,
+        session_id: Uuid,
+        now: Instant,
+        expected_tokens: u32,
+    ) -> Result<Turn, Refused> {
+        let rules = &self.settings.rules;
+        let set_aside = self
+            .settings
+            .spending(expected_tokens.into(), Duration::ZERO);
+        let mut record = match self.records.entry((owner.clone(), session_id)) {
+            Entry::Occupied(mut known) => {
+                if known.get().session.has_expired(rules, now) {
+                    self.names.remove(&known.get().key);
+                    known.insert(self.record(owner, session_id, now));
+                }
+                known.into_ref()
+            }
+            Entry::Vacant(free) => {
+                if self.count.fetch_add(1, Relaxed) >= self.settings.sessions_max {
+                    self.count.fetch_sub(1, Relaxed);
+                    return Err(Refused::TooMany);
+                }
+                free.insert(self.record(owner, session_id, now))
+            }
+        };
+        let begun = record.session.begin_turn(rules, now, set_aside);
+        begun.map_err(|why| Refused::NoTurn(why, record.session.time_to_live(rules, now)))?;
+        let warm = record.last.clone().filter(|_| record.kv_bytes > 0);
+        Ok(Turn {
+            session_id,
+            key: record.key,
+            warm,
+            set_aside,
+        })
+    }
+
+    fn record(&self, owner: &Identity, session_id: Uuid, now: Instant) -> Record {
+        let key = SessionKey(self.next_key.fetch_add(1, Relaxed));
+        self.names.insert(key, (owner.clone(), session_id));
+        Record {
+            key,
+            session: Session::new(&self.settings.rules, now),
+            last: None,
+            kv_bytes: 0,
+            kv_migrated: false,
+        }
+    }
+
+    /// The task of the turn was not admitted.
+    pub fn call_off(&self, owner: &Identity, turn: &Turn) {
+        self.of_turn(owner, turn, |record| {
+            record.session.call_off_turn(turn.set_aside);
+        });
+    }
+
+    /// The task of the turn has ended.
+    pub fn end_turn(
+        &self,
+        owner: &Identity,
+        turn: &Turn,
+        now: Instant,
+        tokens: u64,
+        time: Duration,
+    ) {
+        let spent = self.settings.spending(tokens, time);
+        self.of_turn(owner, turn, |record| {
+            record.session.end_turn(now, turn.set_aside, spent);
+        });
+    }
+
+    /// The turn runs on this replica.
+    pub fn ran_on(&self, owner: &Identity, turn: &Turn, replica: &Arc<Replica>) {
+        self.of_turn(owner, turn, |record| {
+            let here = Arc::downgrade(replica);
+            let elsewhere = |last: &Weak<Replica>| !last.ptr_eq(&here);
+            record.kv_migrated = record.last.as_ref().is_some_and(elsewhere);
+            if record.kv_migrated {
+                record.kv_bytes = 0;
+            }
+            record.last = Some(here);
+        });
+    }
+
+    /// A session that was deleted, and made anew under the same id, is another one.
+    fn of_turn(&self, owner: &Identity, turn: &Turn, change: impl FnOnce(&mut Record)) {
+        if let Some(mut record) = self.records.get_mut(&(owner.clone(), turn.session_id))
+            && record.key == turn.key
+        {
+            change(&mut record);
+        }
+    }
+
+    /// A replica says how much of a session's KV cache it keeps now. What another than its last one
+    /// says does not matter.
+    pub fn kv_kept(&self, key: SessionKey, replica: &Arc<Replica>, bytes: u64) {
+        let name = self.names.get(&key).map(|name| name.clone());
+        if let Some(mut record) = name.and_then(|name| self.records.get_mut(&name))
+            && let Some(last) = &record.last
+            && last.ptr_eq(&Arc::downgrade(replica))
+        {
+            record.kv_bytes = bytes;
+        }
+    }
+
+    /// A replica has lost everything that it kept.
+    pub fn kv_lost(&self, replica: &Arc<Replica>) {
+        let lost = Arc::downgrade(replica);
+        for mut record in self.records.iter_mut() {
+            if record.last.as_ref().is_some_and(|last| last.ptr_eq(&lost)) {
+                record.kv_bytes = 0;
+            }
+        }
+    }
+
+    /// What the session looks like; `None` if there is none.
+    pub fn state(&self, owner: &Identity, session_id: Uuid, now: Instant) -> Option<SessionState> {
+        let rules = &self.settings.rules;
+        let record = self.records.get(&(owner.clone(), session_id))?;
+        let session = &record.session;
+        (!session.has_expired(rules, now)).then(|| SessionState {
+            time_to_live: session.time_to_live(rules, now),
+            turns: session.turns(),
+            kv_bytes: record.kv_bytes,
+            kv_migrated: record.kv_migrated,
+            remaining: session.remaining(),
+        })
+    }
+
+    /// What the session of a turn may still spend.
+    pub fn remaining(&self, owner: &Identity, turn: &Turn) -> Allowance {
+        let record = self.records.get(&(owner.clone(), turn.session_id));
+        // One that was deleted under a running task has nothing left to be told.
+        record.map_or_else(Allowance::default, |record| record.session.remaining())
+    }
+
+    /// Ends a session. Its key and the replica that may keep its KV cache.
+    pub fn delete(
+        &self,
+        owner: &Identity,
+        session_id: Uuid,
+    ) -> Option<(SessionKey, Option<Arc<Replica>>)> {
+        let (_, record) = self.records.remove(&(owner.clone(), session_id))?;
+        self.count.fetch_sub(1, Relaxed);
+        self.names.remove(&record.key);
+        Some((record.key, record.last.and_then(|last| last.upgrade())))
+    }
+
+    /// Forgets the sessions that are over.
+    pub fn sweep(&self, now: Instant) {
+        self.records.retain(|_, record| {
+            let over = record.session.has_expired(&self.settings.rules, now);
+            if over {
+                self.count.fetch_sub(1, Relaxed);
+                self.names.remove(&record.key);
+            }
+            !over
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::ZERO;
+
+    fn sessions(sessions_max: usize) -> Sessions {
+        Sessions::new(SessionSettings {
+            rules: SessionRules {
+                ttl: Duration::from_secs(1),
+                turns_max: 2,
+                allowance: Allowance::default(),
+            },
+            sessions_max,
+            cost_micros_per_1k_tokens: 2_000,
+        })
+    }
+
+    fn later() -> Instant {
+        NOW + Duration::from_secs(1)
+    }
+
+    #[test]
+    fn each_caller_has_ids_of_their_own() {
+        let sessions = sessions(8);
+        let (ann, ben) = (Identity::Key("ann".into()), Identity::Key("ben".into()));
+        sessions.begin_turn(&ann, Uuid::nil(), NOW, 1).unwrap();
+        assert!(sessions.state(&ben, Uuid::nil(), NOW).is_none());
+        assert!(sessions.delete(&ben, Uuid::nil()).is_none());
+        assert!(sessions.state(&ann, Uuid::nil(), NOW).is_some());
+    }
+
+    #[test]
+    fn there_are_so_many_and_no_more_until_one_is_over() {
+        let sessions = sessions(1);
+        let owner = Identity::Localhost;
+        let turn = sessions.begin_turn(&owner, Uuid::nil(), NOW, 1).unwrap();
+        let other = sessions.begin_turn(&owner, Uuid::max(), NOW, 1);
+        assert_eq!(other.unwrap_err(), Refused::TooMany);
+        sessions.end_turn(&owner, &turn, NOW, 1, Duration::ZERO);
+        sessions.sweep(later());
+        assert!(sessions.begin_turn(&owner, Uuid::max(), later(), 1).is_ok());
+    }
+
+    #[test]
+    fn a_session_that_is_over_begins_anew() {
+        let sessions = sessions(8);
+        let owner = Identity::Localhost;
+        let first = sessions.begin_turn(&owner, Uuid::nil(), NOW, 1).unwrap();
+        sessions.call_off(&owner, &first);
+        let second = sessions
+            .begin_turn(&owner, Uuid::nil(), later(), 1)
+            .unwrap();
+        assert_ne!(first.key, second.key);
+        assert_eq!(
+            sessions.state(&owner, Uuid::nil(), later()).unwrap().turns,
+            1
+        );
+    }
+
+    #[test]
+    fn a_turn_of_a_deleted_session_changes_no_other() {
+        let sessions = sessions(8);
+        let owner = Identity::Localhost;
+        let old = sessions.begin_turn(&owner, Uuid::nil(), NOW, 1).unwrap();
+        sessions.delete(&owner, Uuid::nil()).unwrap();
+        sessions.begin_turn(&owner, Uuid::nil(), NOW, 1).unwrap();
+        sessions.call_off(&owner, &old);
+        assert_eq!(sessions.state(&owner, Uuid::nil(), NOW).unwrap().turns, 1);
+    }
+}
