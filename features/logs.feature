@@ -6,9 +6,24 @@ Feature: Logs
   Background:
     Given a daemon started with --shutdown-grace-ms 60000
     And every request carries X-Correlation-Id: tale-0042
+    And every request carries traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
     And the client enqueues a task
-      | prompt | "A secret garden behind the mill" |
+      | prompt     | "A secret garden behind the mill"      |
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
     And the client reads /v2/tasks/{task}/events
+
+  Scenario: every line of a task's life carries the ids of its request
+    When the daemon receives SIGTERM
+    Then the daemon exits with code 0
+    And every line of the log about {task} holds
+      | correlation_id | "tale-0042"                        |
+      | trace_id       | "4bf92f3577b34da6a3ce929d0e0e4736" |
+      | session_id     | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+      | identity       | "localhost"                        |
+      | engine         | "mock"                             |
+      | engine_version | a text                             |
+      | pool_id        | "default"                          |
+      | human          | a text                             |
 
   Scenario: correlation id propagation to logs
     Then a line of the log comes to hold
@@ -43,6 +58,7 @@ Feature: Logs
     Given the client enqueues a task
       | max_tokens | 0 |
     Then a line of the log comes to hold
-      | correlation_id | "tale-0042" |
-      | job_id         | nothing     |
-      | human          | a text      |
+      | correlation_id | "tale-0042"                        |
+      | trace_id       | "4bf92f3577b34da6a3ce929d0e0e4736" |
+      | job_id         | nothing                            |
+      | human          | a text                             |

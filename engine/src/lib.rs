@@ -10,7 +10,7 @@
 //! | [`shared`] | no thread: the only state that several threads touch |
 //!
 //! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`]) or belongs to no
-//! thread in particular ([`api`], [`identity`], [`metrics`], [`logs`], [`clock`]).
+//! thread in particular ([`api`], [`identity`], [`metrics`], [`logs`], [`trace`], [`clock`]).
 //! [`daemon::Daemon::start`] introduces them to each other.
 
 pub mod api;
@@ -27,3 +27,4 @@ pub mod provision;
 pub mod settings;
 pub mod shard;
 pub mod shared;
+pub mod trace;

@@ -19,6 +19,7 @@ use crate::{
         record::TaskRecord,
         snapshot::{Pool, Replica},
     },
+    trace::TraceId,
 };
 
 /// Starts logging; lines are written until the guard is dropped.
@@ -55,8 +56,10 @@ macro_rules! task_line {
         info!(
             event = $event,
             correlation_id = %record.correlation_id,
+            trace_id = %record.trace,
             identity = %record.owner,
             job_id = %record.id,
+            session_id = record.turn.as_ref().map(|turn| tracing::field::display(turn.session_id)),
             engine = pool.engine,
             engine_version = pool.engine_version,
             pool_id = %pool.id,
@@ -139,10 +142,16 @@ pub fn canceled(record: &TaskRecord, reason: CancelReason) {
 }
 
 /// A request was refused.
-pub fn refused(error: &ApiError, correlation_id: &str, identity: Option<&Identity>) {
+pub fn refused(
+    error: &ApiError,
+    correlation_id: &str,
+    trace: Option<TraceId>,
+    identity: Option<&Identity>,
+) {
     info!(
         event = "refusal",
         correlation_id,
+        trace_id = trace.map(tracing::field::display),
         identity = identity.map(tracing::field::display),
         code = error.code.name(),
         status = error.code.status(),

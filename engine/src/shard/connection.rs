@@ -254,7 +254,7 @@ impl Connection {
     async fn refuse(&mut self, shard: &Rc<Shard>, refusal: &Refusal) -> Fate {
         let correlation_id = clock::new_id().to_string();
         let error = ApiError::new(Code::MalformedRequest(refusal.status), refusal.reason);
-        logs::refused(&error, &correlation_id, None);
+        logs::refused(&error, &correlation_id, None, None);
         let reply = Reply::error(&error, &correlation_id);
         let date = shard.date();
         let fields = reply.fields(&date, &correlation_id);

@@ -28,6 +28,7 @@ use crate::{
     clock,
     identity::{Caller, Identity, Scope, Stranger},
     logs,
+    trace::TraceId,
 };
 
 /// What the connection does with a request.
@@ -153,6 +154,8 @@ pub struct Call {
     pub body: Vec<u8>,
     /// The caller's own, or a new one.
     pub correlation_id: String,
+    /// The caller's own, or a new one.
+    pub trace: TraceId,
     /// How often it moved to another shard.
     pub hops: usize,
     /// Who calls, or why the request goes no further. Decided before the body is read.
@@ -175,6 +178,7 @@ impl Call {
             .map_or_else(|| clock::new_id().to_string(), str::to_owned);
         let admitted = admit(shard, &request, peer);
         Self {
+            trace: TraceId::of(request.fields.get("traceparent")),
             request,
             body: Vec::new(),
             correlation_id,
@@ -343,6 +347,11 @@ pub async fn settle(call: &Call, later: Later) -> Reply {
 }
 
 fn refusal(call: &Call, error: &ApiError) -> Reply {
-    logs::refused(error, &call.correlation_id, call.identity());
+    logs::refused(
+        error,
+        &call.correlation_id,
+        Some(call.trace),
+        call.identity(),
+    );
     Reply::error(error, &call.correlation_id)
 }

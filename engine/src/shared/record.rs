@@ -13,6 +13,7 @@ use crate::{
         sessions::Turn,
         snapshot::{Pool, Replica},
     },
+    trace::TraceId,
 };
 
 /// An admitted task, as it was admitted. It never changes.
@@ -28,6 +29,8 @@ pub struct TaskRecord {
     pub owner: Identity,
     /// The request that made it, for logs.
     pub correlation_id: String,
+    /// The trace that the request belongs to.
+    pub trace: TraceId,
     /// The turn of its session that it is.
     pub turn: Option<Turn>,
     /// The pool that took it.

@@ -26,6 +26,21 @@ fn line_holds(world: &mut World, step: &Step) {
     found.holds();
 }
 
+/// There must be at least one such line.
+#[then(regex = r"^every line of the log about (.+) holds$")]
+fn every_line_holds(world: &mut World, task: String, #[step] step: &Step) {
+    let (task, expected) = (world.fill(&task).holds(), world.expectations(step).holds());
+    let log = world.daemon().holds().log();
+    let mut about = log.lines().filter(|line| line.contains(&task)).peekable();
+    assert!(about.peek().is_some(), "the log tells nothing of {task}");
+    for line in about {
+        let line: Value = serde_json::from_str(line)
+            .map_err(|error| error.to_string())
+            .holds();
+        expected.check(&line).holds();
+    }
+}
+
 #[then("every line of the log is a JSON object")]
 fn every_line_is_json(world: &mut World) {
     let log = world.daemon().holds().log();

@@ -79,6 +79,7 @@ fn accept(
                 submission,
                 owner: call.caller().identity.clone(),
                 correlation_id: call.correlation_id.clone(),
+                trace: call.trace,
             })
         });
     let (reason, error) = match admitted {

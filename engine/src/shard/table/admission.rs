@@ -19,6 +19,7 @@ use crate::{
     metrics::RejectReason,
     shard::task::{Phase, Task},
     shared::{record::TaskRecord, sessions::Turn, snapshot::Pool},
+    trace::TraceId,
 };
 
 /// A submission whose pool is found.
@@ -35,6 +36,8 @@ pub struct Application {
     pub owner: Identity,
     /// In which request.
     pub correlation_id: String,
+    /// In which trace.
+    pub trace: TraceId,
 }
 
 /// Why an application was turned away, for the metrics and for the caller.
@@ -117,6 +120,7 @@ impl Table {
             submission,
             owner,
             correlation_id,
+            trace,
         } = application;
         let load = load_ahead(&pool, submission.priority.into());
         let backoff = self.backoff(&pool);
@@ -137,6 +141,7 @@ impl Table {
             seed: submission.seed.unwrap_or_else(clock::new_seed),
             owner,
             correlation_id,
+            trace,
             turn,
             admitted: now,
             admitted_unix_ms: clock::unix_ms(),
