@@ -7,6 +7,7 @@
 //! - `steps/` says what the sentences mean, one file per noun;
 //! - `client` speaks for ordinary callers, through a library that knows nothing of us;
 //! - `connection`, `chunked`, `stream`, `sse` speak and read by hand, for streams and for odd bytes;
+//! - `secrets` searches every scenario's log for what no daemon may write down;
 //! - `expectation`, `sequence`, `exposition` judge what came: JSON, the order of events, metrics.
 //!
 //! Nothing of the project's own is imported. Two mistakes that agree would look like one truth.
@@ -21,6 +22,7 @@ mod exposition;
 mod program;
 mod runner;
 mod sandbox;
+mod secrets;
 mod sequence;
 mod sse;
 mod steps;

@@ -28,7 +28,7 @@ pub struct Options {
 /// How many scenarios held, and how many did not.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Verdict {
-    /// Scenarios whose every step held.
+    /// Scenarios whose every step held, and whose daemon wrote no prompt, text or key into its log.
     pub passed: usize,
     /// All others; a feature that cannot be read counts as one.
     pub failed: usize,
@@ -66,10 +66,14 @@ async fn judge(path: PathBuf, report: Box<dyn Write>) -> Verdict {
         .with_writer(writer)
         .fail_on_skipped()
         .max_concurrent_scenarios(1)
-        .after(move |_, _, _, finished, _| {
+        .after(move |_, _, scenario, finished, world| {
             let mut verdict = counted.get();
-            match finished {
-                ScenarioFinished::StepPassed => verdict.passed += 1,
+            let told = world.and_then(|world| world.told_secret());
+            if let Some(line) = &told {
+                println!("`{}` has a secret in its log: {line}", scenario.name);
+            }
+            match (finished, told) {
+                (ScenarioFinished::StepPassed, None) => verdict.passed += 1,
                 _ => verdict.failed += 1,
             }
             counted.set(verdict);

@@ -4,6 +4,7 @@
 //! the words are `{dir}` (the scenario's folder), `{model}` (what its engine serves), and whatever
 //! its steps have named: tasks, files, ports.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -17,6 +18,7 @@ use crate::client::{self, Answer, Request};
 use crate::connection::Connection;
 use crate::daemon::{Daemon, Exit};
 use crate::expectation::Expectations;
+use crate::secrets::Secrets;
 use crate::sequence;
 use crate::steps::load::Load;
 use crate::stream::Stream;
@@ -40,6 +42,8 @@ pub struct World {
     pub(crate) keys: BTreeMap<String, String>,
     /// Fields that every request carries.
     pub(crate) carried: Vec<(String, String)>,
+    /// What its daemon may never write down.
+    pub(crate) secrets: RefCell<Secrets>,
     /// The request sent last.
     pub(crate) request: Option<Request>,
     /// Every answer, oldest first.
@@ -65,6 +69,7 @@ impl World {
             words,
             keys: BTreeMap::new(),
             carried: Vec::new(),
+            secrets: RefCell::default(),
             request: None,
             answers: Vec::new(),
             streams: BTreeMap::new(),
@@ -151,6 +156,9 @@ impl World {
         }
         let (method, path) = (method.to_owned(), self.fill(path)?);
         let body = body.map(|body| self.fill(body.trim())).transpose()?;
+        let mut secrets = self.secrets.borrow_mut();
+        key.into_iter().for_each(|key| secrets.plant(key));
+        body.iter().for_each(|body| secrets.plant_prompt(body));
         Ok(Request {
             method,
             path,
@@ -186,6 +194,21 @@ impl World {
         self.answers
             .last()
             .ok_or_else(|| "nothing has been asked yet".to_owned())
+    }
+
+    /// The first line of its daemon's log that tells a secret: a key or a prompt that was sent, or a
+    /// text that was read.
+    pub(crate) fn told_secret(&self) -> Option<String> {
+        let mut secrets = self.secrets.borrow_mut();
+        for stream in self.streams.values() {
+            secrets.plant_text(&stream.events);
+        }
+        let log = match (&self.daemon, &self.exit) {
+            (Some(daemon), _) => daemon.log(),
+            (None, Some(exit)) => exit.stderr.clone(),
+            (None, None) => return None,
+        };
+        secrets.told(&log).map(str::to_owned)
     }
 
     /// What `caller` reads or has read.
