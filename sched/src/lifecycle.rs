@@ -45,6 +45,15 @@ const TASK: [(TaskState, TaskEvent, TaskState); 6] = {
 };
 
 impl TaskState {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 5] = [
+        Self::Queued,
+        Self::Running,
+        Self::Completed,
+        Self::Canceled,
+        Self::Failed,
+    ];
+
     /// The state after `event`; `None` if that cannot happen now.
     pub fn next(self, event: TaskEvent) -> Option<Self> {
         TASK.iter()

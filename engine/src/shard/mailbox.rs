@@ -8,6 +8,7 @@
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use crossbeam::channel::Sender;
+use futures_channel::oneshot;
 use orchestratord_gpu::{SequenceKey, event::Event};
 use orchestratord_sched::ShardId;
 use uuid::Uuid;
@@ -15,9 +16,13 @@ use uuid::Uuid;
 use super::{
     Shard,
     connection::{self, Parcel},
+    table::Wanted,
 };
 use crate::{
-    api::error::ApiError,
+    api::{
+        error::ApiError,
+        task::{Position, TaskView},
+    },
     shared::{
         Shared,
         snapshot::{Pool, PoolKey},
@@ -69,6 +74,13 @@ pub enum Message {
     Acknowledge(Sender<()>),
     /// This pool has no task any more, nor will it.
     ForgetPool(PoolKey),
+    /// Somebody wants to know what tasks there are.
+    ListTasks {
+        /// Which.
+        wanted: Arc<Wanted>,
+        /// To whoever gathers them.
+        answer: oneshot::Sender<Vec<(Position, TaskView)>>,
+    },
     /// A connection that goes on here.
     Adopt(Box<Parcel>),
     /// The daemon went a stage further down.
@@ -124,6 +136,10 @@ fn handle(shard: &Rc<Shard>, message: Message) {
         // Nobody waits any more: the daemon is stopping.
         Message::Acknowledge(seen) => drop(seen.send(())),
         Message::ForgetPool(pool) => shard.table.borrow_mut().forget_pool(pool),
+        Message::ListTasks { wanted, answer } => {
+            // Whoever asked may have gone away.
+            let _ = answer.send(shard.table.borrow().list(&wanted));
+        }
         Message::Adopt(parcel) => connection::adopt(shard, *parcel),
         Message::StageChanged => shard.stage_changed(),
     }

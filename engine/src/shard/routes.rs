@@ -6,6 +6,7 @@
 
 mod control;
 mod health;
+mod list;
 mod meta;
 mod pool;
 mod session;
@@ -106,6 +107,7 @@ static ROUTES: &[Route] = &[
         takes_json: true,
         handler: task::submit,
     },
+    get(&["v2", "tasks"], DATA, list::list),
     get(&["v2", "tasks", "{}"], DATA, task::show),
     get(&["v2", "tasks", "{}", "events"], DATA, task::events),
     Route {

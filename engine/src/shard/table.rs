@@ -11,9 +11,11 @@
 mod admission;
 mod ending;
 mod generation;
+mod listing;
 
 pub use admission::{Application, Rejected};
 pub use ending::Cancel;
+pub use listing::Wanted;
 
 use std::{
     cell::RefCell,

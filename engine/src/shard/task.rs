@@ -117,6 +117,11 @@ impl Task {
         }
     }
 
+    /// Its state's name.
+    pub fn state(&self) -> &'static str {
+        self.state.name()
+    }
+
     /// Whether its log is closed.
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))

@@ -23,6 +23,17 @@ fn send(world: &mut World, caller: String, method: String, path: String, #[step]
     world.send(request).holds();
 }
 
+/// The next page begins where the last one has said.
+#[when(regex = r"^(the client|[A-Z][a-z]+) turns the page with GET (/\S+)$")]
+fn turn_page(world: &mut World, caller: String, path: String) {
+    let page = world.answer().and_then(Answer::json).holds();
+    let cursor = page["next_cursor"].as_str();
+    let cursor = cursor.ok_or("the last answer names no next page").holds();
+    let path = format!("{path}&cursor={cursor}");
+    let request = world.compose(&caller, "GET", &path, None).holds();
+    world.send(request).holds();
+}
+
 #[when("the client sends the same again")]
 fn send_again(world: &mut World) {
     let request = world.request.clone();
