@@ -142,6 +142,10 @@ pub struct ServeArguments {
     #[arg(long, env = "ORCHD_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
+    /// What the daemon keeps on its disk.
+    #[command(flatten)]
+    pub store: crate::store::settings::StoreArguments,
+
     /// Bytes of a request body; a larger one is refused with 413.
     #[arg(long, env = "ORCHD_BODY_MAX_BYTES", default_value_t = 1 << 20)]
     pub body_max_bytes: u64,

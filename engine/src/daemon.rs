@@ -18,6 +18,7 @@ use crate::{
         Shared, directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot,
         stage::Stages,
     },
+    store,
 };
 
 /// A daemon whose threads run.
@@ -25,6 +26,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     shards: Vec<shard::Running>,
     commands: Receiver<Command>,
+    keeping: store::Running,
     /// Held for what it holds.
     _machine: Machine,
 }
@@ -43,6 +45,7 @@ impl Daemon {
             .map(|pool| provision::pool(pool.clone(), shards, None))
             .unzip();
         let (sender, commands) = bounded(COMMANDS_MAX);
+        let (store, keeping) = store::start(&settings.data_dir, settings.store.clone())?;
         let shared = Arc::new(Shared {
             addr: machine.addr,
             clock: Clock::start(),
@@ -52,6 +55,7 @@ impl Daemon {
                 .map(|_| Arc::new(Ring::new(MAILBOX_MAX)))
                 .collect(),
             commands: sender,
+            store,
             metrics: metrics::shard_counters(shards),
             stages: Stages::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(pools)),
@@ -76,6 +80,7 @@ impl Daemon {
             shared,
             shards: running,
             commands,
+            keeping,
             _machine: machine,
         })
     }
@@ -85,10 +90,13 @@ impl Daemon {
     pub fn run(self, stops: &StopRequests) -> bool {
         let announce = || print!("{}", banner(&self.shared));
         control::run(&self.shared, stops, self.commands, announce);
-        self.shards
+        let lived = self
+            .shards
             .into_iter()
             .map(shard::Running::join)
-            .all(|ended| ended.is_ok())
+            .all(|ended| ended.is_ok());
+        self.keeping.close();
+        lived
     }
 }
 

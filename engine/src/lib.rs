@@ -6,11 +6,13 @@
 //! | --- | --- |
 //! | [`shard`] | one pinned executor a core: connections, queues, running tasks; never blocks |
 //! | [`compute`] | one plain thread a replica: the engines of this process |
+//! | [`store`] | two plain threads: the disk's, and the one that hashes models' files |
 //! | [`control`] | the main thread: signals, rates, the way down |
 //! | [`shared`] | no thread: the only state that several threads touch |
 //!
 //! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`]) or belongs to no
-//! thread in particular ([`api`], [`identity`], [`metrics`], [`logs`], [`trace`], [`clock`]).
+//! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`logs`], [`trace`],
+//! [`clock`]).
 //! [`daemon::Daemon::start`] introduces them to each other.
 
 pub mod api;
@@ -19,6 +21,7 @@ pub mod clock;
 pub mod compute;
 pub mod control;
 pub mod daemon;
+pub mod digest;
 pub mod identity;
 pub mod logs;
 pub mod metrics;
@@ -27,4 +30,6 @@ pub mod provision;
 pub mod settings;
 pub mod shard;
 pub mod shared;
+pub mod store;
 pub mod trace;
+pub mod trust;

@@ -11,7 +11,7 @@ use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::{
-    api::{error::ApiError, whole_ms},
+    api::{catalog::Verdict, error::ApiError, whole_ms},
     cli::LogFormat,
     identity::Identity,
     metrics::CancelReason,
@@ -212,6 +212,59 @@ pub fn purge_failed(pool: &Pool, error: &std::io::Error) {
         pool_id = %pool.id,
         %error,
         human = "A model's file could not be removed; remove it by hand.",
+    );
+}
+
+/// The store's disk has failed, and what was asked of it was not done.
+pub fn store_failed(error: &redb::Error, jobs: usize) {
+    error!(
+        event = "store_failed",
+        %error,
+        jobs,
+        human = "The disk has failed: what was to be stored was not. Make room or mend it.",
+    );
+}
+
+/// A record of the store can't be read.
+pub fn record_quarantined(table: &str, key: &str) {
+    error!(
+        event = "record_quarantined",
+        table,
+        key,
+        human = "A record of the store can't be read and was put aside.",
+    );
+}
+
+/// Ended tasks left no transcript.
+pub fn transcripts_dropped(count: u64) {
+    warn!(
+        event = "transcripts_dropped",
+        count,
+        human = "The disk can't keep up: transcripts were dropped.",
+    );
+}
+
+/// The catalog was changed.
+pub fn catalog_changed(change: &str, model_id: &str, identity: &Identity, correlation_id: &str) {
+    info!(
+        event = "catalog",
+        change,
+        correlation_id,
+        %identity,
+        model_id,
+        human = "The catalog was asked for a change of a model.",
+    );
+}
+
+/// A model's file was looked at.
+pub fn model_verified(model_id: &str, verdict: Verdict) {
+    let (result, reason) = verdict.labels();
+    info!(
+        event = "model_verified",
+        model_id,
+        result,
+        reason,
+        human = "A model's file was compared with its digest.",
     );
 }
 

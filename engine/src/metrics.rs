@@ -40,10 +40,14 @@ pub enum RejectReason {
     Sessions,
     /// The daemon is stopping.
     ShuttingDown,
+    /// The model was retired.
+    ModelRetired,
+    /// The model is not trusted, or not what its digest says.
+    ModelUntrusted,
 }
 
 impl RejectReason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::QueueFull,
         Self::Deadline,
         Self::PoolUnavailable,
@@ -51,6 +55,8 @@ impl RejectReason {
         Self::Budget,
         Self::Sessions,
         Self::ShuttingDown,
+        Self::ModelRetired,
+        Self::ModelUntrusted,
     ];
 
     fn name(self) -> &'static str {
@@ -62,6 +68,8 @@ impl RejectReason {
             Self::Budget => "budget",
             Self::Sessions => "sessions",
             Self::ShuttingDown => "shutting_down",
+            Self::ModelRetired => "model_retired",
+            Self::ModelUntrusted => "model_untrusted",
         }
     }
 }

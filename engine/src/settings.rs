@@ -12,6 +12,7 @@ use crate::{
     cli::{EngineName, LogFormat, ServeArguments},
     identity::Keys,
     shared::sessions::SessionSettings,
+    store::settings::StoreSettings,
 };
 
 /// The id of the pool that the command line describes.
@@ -200,6 +201,8 @@ pub struct Settings {
     pub keys: Keys,
     /// What this daemon keeps to itself.
     pub data_dir: PathBuf,
+    /// What is kept there, and whose signatures count.
+    pub store: StoreSettings,
     /// Bytes of a body.
     pub body_max_bytes: u64,
     /// See [`Timeouts`].
@@ -230,6 +233,7 @@ impl Settings {
             keys,
             timeouts: timeouts(&arguments)?,
             data_dir: data_dir(&arguments)?,
+            store: StoreSettings::check(&arguments.store)?,
             body_max_bytes: arguments.body_max_bytes,
             finished_tasks_max: arguments.finished_tasks_max,
             sessions: sessions(&arguments)?,

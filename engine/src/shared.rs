@@ -1,5 +1,6 @@
 //! The only state that several threads touch. Everything else is single-threaded.
 
+pub mod catalog;
 pub mod directory;
 pub mod gate;
 pub mod record;
@@ -22,6 +23,7 @@ use crate::{
     shared::{
         directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot, stage::Stages,
     },
+    store::Store,
 };
 
 /// What every thread of the daemon can reach.
@@ -42,6 +44,8 @@ pub struct Shared {
     pub mailboxes: Vec<Arc<Ring<Message>>>,
     /// What shards ask of the control thread; bounded.
     pub commands: Sender<Command>,
+    /// Catalog and artifacts.
+    pub store: Arc<Store>,
     /// Each shard's counters.
     pub metrics: PerShard<ShardCounters>,
     /// How far the daemon is on its way down.

@@ -15,6 +15,8 @@ pub enum Code {
     InvalidParams,
     /// The deadline has passed or can't be met.
     DeadlineUnmet,
+    /// A model that must be trusted is not, or is not what its digest says.
+    UntrustedArtifact,
     /// A key is needed and none was shown.
     MissingKey,
     /// The key is not a configured one.
@@ -74,7 +76,7 @@ impl Code {
     /// The HTTP status of a response with this code.
     pub fn status(self) -> u16 {
         match self {
-            Self::InvalidParams | Self::DeadlineUnmet => 400,
+            Self::InvalidParams | Self::DeadlineUnmet | Self::UntrustedArtifact => 400,
             Self::MissingKey => 401,
             Self::InvalidKey | Self::Forbidden => 403,
             Self::NotFound | Self::TaskNotFound | Self::ModelNotFound | Self::PoolNotFound => 404,
@@ -112,6 +114,7 @@ impl Code {
             | Self::UnsupportedMediaType
             | Self::LengthRequired => "INVALID_PARAMS",
             Self::DeadlineUnmet => "DEADLINE_UNMET",
+            Self::UntrustedArtifact => "UNTRUSTED_ARTIFACT",
             Self::MissingKey => "MISSING_KEY",
             Self::InvalidKey => "INVALID_KEY",
             Self::Forbidden => "FORBIDDEN",

@@ -3,16 +3,18 @@
 //! The two formats are Prometheus text 0.0.4 and OpenMetrics 1.0, whose only differences here are the
 //! content type, the counter's family name and the closing `# EOF`.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt::Write as _,
-};
+mod catalog;
+
+use std::{collections::HashMap, fmt::Write as _};
 
 use super::{
     CLASSES, CancelReason, Counter, DECODE_MS, FIRST_TOKEN_MS, Histogram, PerShard, PoolCounters,
     RejectReason, ReplicaCounters, ShardCounters, total,
 };
-use crate::shared::snapshot::{Pool, Snapshot};
+use crate::shared::{
+    catalog::Catalog,
+    snapshot::{Pool, Snapshot},
+};
 
 /// Which of the two text formats a scraper wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +114,12 @@ impl Page {
 }
 
 /// One scrape.
-pub fn expose(snapshot: &Snapshot, shards: &PerShard<ShardCounters>, format: Format) -> String {
+pub fn expose(
+    snapshot: &Snapshot,
+    catalog: &Catalog,
+    shards: &PerShard<ShardCounters>,
+    format: Format,
+) -> String {
     let mut page = Page {
         text: String::with_capacity(8 * 1024),
         format,
@@ -121,6 +128,8 @@ pub fn expose(snapshot: &Snapshot, shards: &PerShard<ShardCounters>, format: For
     refusals(&mut page, snapshot, shards);
     tokens(&mut page, snapshot);
     pools(&mut page, snapshot);
+    catalog::models(&mut page, snapshot, catalog);
+    catalog::verifications(&mut page, catalog);
     latencies(&mut page, snapshot);
     steals(&mut page, shards);
     if format == Format::OpenMetrics {
@@ -248,18 +257,6 @@ fn pools(page: &mut Page, snapshot: &Snapshot) {
         for pool in snapshot.all() {
             let labels = format!("pool_id=\"{}\"", escaped(&pool.id));
             sample(&labels, pool.scheduling.leases().into());
-        }
-    });
-    let help = "1 for the state that the model is in.";
-    page.gauge("model_state", help, |sample| {
-        let models: BTreeSet<&str> = snapshot
-            .pools
-            .iter()
-            .map(|pool| pool.model.as_str())
-            .collect();
-        for model in models {
-            let labels = format!("model_id=\"{}\",state=\"Active\"", escaped(model));
-            sample(&labels, 1);
         }
     });
 }

@@ -4,6 +4,7 @@
 //! (a stream, a task that lives elsewhere) is an outcome that the connection acts on. A panic in a
 //! handler answers 500 and harms nobody else.
 
+mod catalog;
 mod control;
 mod health;
 mod list;
@@ -97,6 +98,15 @@ const fn post(path: &'static [&'static str], handler: Handler) -> Route {
     }
 }
 
+/// A removal that only who has control may make.
+const fn delete(path: &'static [&'static str], handler: Handler) -> Route {
+    Route {
+        method: Method::Delete,
+        takes_json: false,
+        ..post(path, handler)
+    }
+}
+
 const DATA: Option<Scope> = Some(Scope::Data);
 
 static ROUTES: &[Route] = &[
@@ -131,6 +141,20 @@ static ROUTES: &[Route] = &[
         takes_json: false,
         ..post(&["v2", "pools", "{}", "undrain"], control::undrain)
     },
+    post(&["v2", "catalog", "models"], catalog::register),
+    get(&["v2", "catalog", "models", "{}"], DATA, catalog::show),
+    delete(&["v2", "catalog", "models", "{}"], catalog::remove),
+    Route {
+        takes_json: false,
+        ..post(
+            &["v2", "catalog", "models", "{}", "verify"],
+            catalog::verify,
+        )
+    },
+    post(
+        &["v2", "catalog", "models", "{}", "state"],
+        catalog::set_state,
+    ),
     get(&["v2", "meta", "capabilities"], DATA, meta::capabilities),
     get(&["v2", "meta", "version"], DATA, meta::version),
     get(&["metrics"], Some(Scope::Metrics), meta::metrics),
@@ -214,9 +238,18 @@ impl Call {
             .map(|(_, caller)| &caller.identity)
     }
 
-    /// The path's variable segment.
+    /// The path's variable segment, of most routes.
     fn path_id(&self) -> Cow<'_, str> {
-        self.request.target.segments().nth(2).unwrap_or_default()
+        self.segment(2)
+    }
+
+    /// A segment of the path, counted from 0.
+    fn segment(&self, index: usize) -> Cow<'_, str> {
+        self.request
+            .target
+            .segments()
+            .nth(index)
+            .unwrap_or_default()
     }
 }
 

@@ -86,14 +86,13 @@ pub(super) fn check_answer(world: &World, status: u16, code: &str) -> Result<(),
     if asked.is_some_and(|(_, id)| id != traced) {
         return Err(format!("the answer is traced as {traced}"));
     }
-    if text.contains(&world.words["dir"]) {
-        return Err(format!("an answer tells paths: {text}"));
-    }
     if status < 400 {
-        Ok(())
-    } else {
-        check_error(answer, code, traced)
+        return Ok(());
     }
+    if text.contains(&world.words["dir"]) {
+        return Err(format!("an error tells paths: {text}"));
+    }
+    check_error(answer, code, traced)
 }
 
 fn check_error(answer: &Answer, code: &str, correlation_id: &str) -> Result<(), String> {

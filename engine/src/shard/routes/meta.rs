@@ -56,7 +56,8 @@ pub(super) fn version(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
 /// `GET /metrics`.
 pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let format = Format::accepted(call.request.fields.get("accept"));
-    let text = metrics::expose(&shard.shared.pools(), &shard.shared.metrics, format);
+    let (pools, catalog) = (shard.shared.pools(), shard.shared.store.catalog());
+    let text = metrics::expose(&pools, &catalog, &shard.shared.metrics, format);
     let reply = Reply::bytes(200, format.content_type(), text.into_bytes());
     Ok(Outcome::Reply(reply))
 }

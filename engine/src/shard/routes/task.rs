@@ -24,6 +24,7 @@ use crate::{
         table::{Application, Cancel, Rejected, Shown},
     },
     shared::{
+        catalog::{Model, Unusable},
         gate::Passage,
         record::TaskRecord,
         sessions::{Refused, Turn},
@@ -34,6 +35,10 @@ use crate::{
 /// What a caller waits before asking again for a pool without a live replica: the engine's thread
 /// probes at this pace at first.
 const UNAVAILABLE_WAIT: Duration = Duration::from_secs(1);
+
+/// What a caller waits before asking again for a model that was retired: only a person takes it
+/// back.
+const RETIRED_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest wait that is advised while a pool drains: it may be taken back at any time.
 const DRAINING_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -186,17 +191,15 @@ fn remaining(shard: &Shard, record: &TaskRecord) -> Allowance {
 }
 
 fn resolve(shard: &Shard, submission: &Submission) -> Result<Arc<Pool>, ApiError> {
-    let pools = shard.shared.pools();
+    let (pools, catalog) = (shard.shared.pools(), shard.shared.store.catalog());
+    let model_ref = submission.model_ref.as_str();
     let serving = || {
         let pools = pools.pools.iter();
-        pools.filter(|pool| pool.serves(&submission.model_ref))
+        pools.filter(|pool| catalog.means(model_ref, pool))
     };
     if serving().next().is_none() {
         shard.shared.metrics[shard.id.0].model_not_found.increment();
-        return Err(ApiError::new(
-            Code::ModelNotFound,
-            "`model_ref` names no model that is served here; GET /v2/pools lists them",
-        ));
+        return Err(not_served(catalog.model(model_ref)));
     }
     let wanted = submission.engine.as_deref();
     let pool = serving()
@@ -208,6 +211,11 @@ fn resolve(shard: &Shard, submission: &Submission) -> Result<Arc<Pool>, ApiError
             )
             .after(UNAVAILABLE_WAIT)
         })?;
+    if let Some(unusable) = catalog.unusable(model_ref, pool, clock::unix_ms()) {
+        let (reason, error) = refuse(unusable);
+        shard.table.borrow().count_rejected(pool, reason);
+        return Err(error);
+    }
     if submission.ctx_tokens > pool.ctx_max {
         return Err(ApiError::invalid(format!(
             "`ctx` is over the {} tokens of context that the model's pool has",
@@ -215,6 +223,49 @@ fn resolve(shard: &Shard, submission: &Submission) -> Result<Arc<Pool>, ApiError
         )));
     }
     Ok(Arc::clone(pool))
+}
+
+/// No pool serves the reference; the catalog may know more about it.
+fn not_served(model: Option<&Arc<Model>>) -> ApiError {
+    let Some(model) = model else {
+        return ApiError::new(
+            Code::ModelNotFound,
+            "`model_ref` names no model that is served here; GET /v2/pools lists them",
+        );
+    };
+    match model.unusable(clock::unix_ms()) {
+        Some(unusable) => refuse(unusable).1,
+        None => ApiError::new(
+            Code::PoolUnavailable,
+            "the model is in the catalog, and no pool serves it",
+        )
+        .after(UNAVAILABLE_WAIT),
+    }
+}
+
+/// Why a model may not be used, as the metrics and the caller are told.
+fn refuse(unusable: Unusable) -> Rejected {
+    match unusable {
+        Unusable::Retired => (
+            RejectReason::ModelRetired,
+            ApiError::new(Code::PoolUnavailable, "the model was retired; use another")
+                .after(RETIRED_WAIT),
+        ),
+        Unusable::Mismatch => (
+            RejectReason::ModelUntrusted,
+            ApiError::new(
+                Code::UntrustedArtifact,
+                "the model's file is not what its digest says; use another until it is mended",
+            ),
+        ),
+        Unusable::Unsigned => (
+            RejectReason::ModelUntrusted,
+            ApiError::new(
+                Code::UntrustedArtifact,
+                "the model's trust policy is strict, and no trusted key has signed its digest",
+            ),
+        ),
+    }
 }
 
 fn available(shard: &Shard, pool: &Pool) -> Result<(), Rejected> {

@@ -1,0 +1,357 @@
+//! The disk thread's loop: batch, one transaction, one fsync, wake.
+//!
+//! Shards never touch a file. They hand this thread closures ([`Store::ask`]) and wait, like for any
+//! other thread, for what is sent back. Whatever stands in the queue when the thread comes to it goes
+//! into one transaction, so the disk is waited for once a batch, however many wait; and nobody is
+//! answered before it has been. When the disk fails, the batch is undone, whoever waits is told
+//! `INTERNAL`, and the next batch opens the store anew: a disk that works again is used again.
+//!
+//! What admission needs to know of the catalog is published after each commit
+//! ([`Store::catalog`]) and read without asking anybody.
+
+pub mod books;
+pub mod catalog;
+pub mod settings;
+
+pub mod verification;
+
+use std::{
+    iter,
+    panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use futures_channel::oneshot;
+use redb::Database;
+use signal_hook::{consts::SIGXFSZ, flag};
+
+use self::{
+    books::{Books, Ledger},
+    settings::StoreSettings,
+    verification::Verification,
+};
+use crate::{
+    api::error::{ApiError, Code},
+    logs,
+    settings::StartError,
+    shared::catalog::Catalog,
+};
+
+/// Jobs that may wait: each holds at most a request's body or a task's log.
+pub const JOBS_MAX: usize = 256;
+/// Verifications that may wait: each reads a file of gigabytes.
+const VERIFICATIONS_MAX: usize = 64;
+/// When to ask again if the queue is full: by then a disk that works has done hundreds.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// How often an idle store looks for what has become too old.
+const TICK: Duration = Duration::from_secs(60);
+/// Pages kept in memory; the catalog is in memory anyway, and artifacts are read rarely.
+const CACHE_BYTES: usize = 16 << 20;
+/// The store's file in the data directory.
+const FILE: &str = "store.redb";
+
+/// What happened to the disk. It is logged; callers are told [`Code::Internal`].
+#[derive(Debug)]
+pub struct Fault(Box<redb::Error>);
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self(Box::new(error.into()))
+    }
+}
+
+/// Something to be done within a transaction, and whoever waits for it.
+trait Work: Send {
+    /// Does it; it counts only if the transaction is committed.
+    fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault>;
+    /// Tells how it went.
+    fn settle(self: Box<Self>, committed: bool);
+}
+
+enum Job {
+    Work(Box<dyn Work>),
+    Close,
+}
+
+/// A job whose outcome somebody waits for.
+struct Asked<T, F> {
+    work: Option<F>,
+    outcome: Option<Result<T, ApiError>>,
+    answer: oneshot::Sender<Result<T, ApiError>>,
+}
+
+impl<T, F> Work for Asked<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Books<'_>) -> Result<Result<T, ApiError>, Fault> + Send,
+{
+    fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault> {
+        if let Some(work) = self.work.take() {
+            self.outcome = Some(work(books)?);
+        }
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, committed: bool) {
+        let broken = || {
+            Err(ApiError::new(
+                Code::Internal,
+                "the daemon's disk has failed",
+            ))
+        };
+        let outcome = self.outcome.filter(|_| committed).unwrap_or_else(broken);
+        // Whoever asked may have hung up.
+        let _ = self.answer.send(outcome);
+    }
+}
+
+/// What threads know of the store: its queue, and the catalog as published.
+pub struct Store {
+    /// What it was told.
+    pub settings: StoreSettings,
+    catalog: ArcSwap<Catalog>,
+    jobs: Sender<Job>,
+    verifications: Sender<Verification>,
+    /// Transcripts that found the queue full, since the thread last looked.
+    dropped: AtomicU64,
+}
+
+impl Store {
+    /// The catalog as it is published now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// Has something done, and the outcome sent back once it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits already, or the daemon is going.
+    pub fn ask<T, F>(&self, work: F) -> Result<oneshot::Receiver<Result<T, ApiError>>, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Books<'_>) -> Result<Result<T, ApiError>, Fault> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked {
+            work: Some(work),
+            outcome: None,
+            answer,
+        };
+        enqueue(&self.jobs, Job::Work(Box::new(asked)))?;
+        Ok(answered)
+    }
+
+    /// Has a model's file looked at.
+    ///
+    /// # Errors
+    ///
+    /// When too many wait already.
+    pub fn verify(&self, verification: Verification) -> Result<(), ApiError> {
+        enqueue(&self.verifications, verification)
+    }
+}
+
+fn enqueue<J>(queue: &Sender<J>, job: J) -> Result<(), ApiError> {
+    let refusal = |code, message: &str| ApiError::new(code, message).after(BUSY_WAIT);
+    queue.try_send(job).map_err(|error| match error {
+        TrySendError::Full(_) => refusal(
+            Code::PoolUnready,
+            "the daemon's disk has too much to do; ask again",
+        ),
+        TrySendError::Disconnected(_) => refusal(Code::PoolDraining, "the daemon is shutting down"),
+    })
+}
+
+/// The store's thread.
+pub struct Running {
+    store: Arc<Store>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits until everything that was handed in is on the disk.
+    pub fn close(self) {
+        // Nobody reads the queue any more only if the thread has ended.
+        let _ = self.store.jobs.send(Job::Close);
+        let _ = self.thread.join();
+    }
+}
+
+/// Opens the store in the data directory, which is this daemon's alone, and starts its threads.
+///
+/// # Errors
+///
+/// When the store can't be read, or the machine gives no thread.
+pub fn start(
+    data_dir: &Path,
+    settings: StoreSettings,
+) -> Result<(Arc<Store>, Running), StartError> {
+    limits_of_files_are_errors()?;
+    let path = data_dir.join(FILE);
+    let unreadable = |fault: Fault| unusable(&path, &fault);
+    let database = open(&path).map_err(unreadable)?;
+    let ledger = Ledger::load(&database, &settings).map_err(unreadable)?;
+    let (jobs, queue) = bounded(JOBS_MAX);
+    let (verifications, files) = bounded(VERIFICATIONS_MAX);
+    let store = Arc::new(Store {
+        catalog: ArcSwap::new(Arc::clone(&ledger.catalog)),
+        jobs,
+        verifications,
+        dropped: AtomicU64::new(0),
+        settings,
+    });
+    let keeper = Keeper {
+        store: Arc::clone(&store),
+        path,
+        database: Some(database),
+        ledger,
+    };
+    let thread = spawn("store", move || keeper.serve(&queue))?;
+    let verified = Arc::clone(&store);
+    spawn("verify", move || verification::serve(&verified, &files))?;
+    let running = Running {
+        store: Arc::clone(&store),
+        thread,
+    };
+    Ok((store, running))
+}
+
+/// A limit on the size of files (RLIMIT_FSIZE) is told by a signal that kills, unless somebody
+/// handles it; then the write fails with EFBIG, like on a full disk (setrlimit(2)).
+fn limits_of_files_are_errors() -> Result<(), StartError> {
+    let seen = Arc::new(AtomicBool::new(false));
+    flag::register(SIGXFSZ, seen).map(drop).map_err(|error| {
+        StartError::new(
+            format!("signals can't be handled: {error}"),
+            "start again; if it persists, look for what forbids signals to this process",
+        )
+    })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(|error| {
+        StartError::new(
+            format!("a thread can't be started: {error}"),
+            "raise the limit of threads",
+        )
+    })
+}
+
+fn open(path: &Path) -> Result<Database, Fault> {
+    let mut builder = Database::builder();
+    Ok(builder.set_cache_size(CACHE_BYTES).create(path)?)
+}
+
+fn unusable(path: &Path, Fault(error): &Fault) -> StartError {
+    let shown = path.display();
+    let remedy = match **error {
+        redb::Error::DatabaseAlreadyOpen => {
+            "stop the program that has it open, or name another directory with --data-dir"
+        }
+        redb::Error::Io(_) => {
+            "mend the owner and mode of the file or make room on its disk, or name another \
+             directory with --data-dir"
+        }
+        _ => {
+            "put a backup in its place, or move it away: the daemon then starts with an empty \
+             catalog and no artifacts; or name another directory with --data-dir"
+        }
+    };
+    StartError::new(format!("the store {shown} can't be used: {error}"), remedy)
+}
+
+/// What the thread owns.
+struct Keeper {
+    store: Arc<Store>,
+    path: PathBuf,
+    /// Given up after a fault and opened anew for the next batch.
+    database: Option<Database>,
+    /// As it stands on the disk.
+    ledger: Ledger,
+}
+
+impl Keeper {
+    fn serve(mut self, queue: &Receiver<Job>) {
+        loop {
+            let mut closing = false;
+            let batch: Vec<Box<dyn Work>> = match queue.recv_timeout(TICK) {
+                Ok(first) => iter::once(first)
+                    .chain(queue.try_iter().take(JOBS_MAX - 1))
+                    .filter_map(|job| match job {
+                        Job::Work(work) => Some(work),
+                        Job::Close => {
+                            closing = true;
+                            None
+                        }
+                    })
+                    .collect(),
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            self.carry_out(batch);
+            if closing {
+                return;
+            }
+        }
+    }
+
+    /// One transaction; the ledger moves on only if it is committed.
+    fn carry_out(&mut self, mut batch: Vec<Box<dyn Work>>) {
+        let attempt = panic::catch_unwind(AssertUnwindSafe(|| self.attempt(&mut batch)));
+        let committed = match attempt {
+            Ok(Ok(ledger)) => {
+                self.ledger = ledger;
+                let catalog = Arc::clone(&self.ledger.catalog);
+                self.store.catalog.store(catalog);
+                true
+            }
+            Ok(Err(Fault(error))) => {
+                self.database = None;
+                logs::store_failed(&error, batch.len());
+                false
+            }
+            // The panic hook has logged it.
+            Err(_) => {
+                self.database = None;
+                false
+            }
+        };
+        batch.into_iter().for_each(|work| work.settle(committed));
+        let dropped = self.store.dropped.swap(0, Relaxed);
+        if dropped > 0 {
+            logs::transcripts_dropped(dropped);
+        }
+    }
+
+    fn attempt(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Ledger, Fault> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => open(&self.path)?,
+        };
+        let mut ledger = self.ledger.clone();
+        let transaction = database.begin_write()?;
+        let mut books = Books::new(&transaction, &mut ledger, &self.store.settings);
+        batch
+            .iter_mut()
+            .try_for_each(|work| work.carry_out(&mut books))?;
+
+        // A batch that only read has nothing to wait for.
+        if books.is_changed() {
+            transaction.commit()?;
+        } else {
+            transaction.abort()?;
+        }
+        self.database = Some(database);
+        Ok(ledger)
+    }
+}

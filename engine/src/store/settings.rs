@@ -1,0 +1,114 @@
+//! What the store was told on the command line and in the environment.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use crate::{settings::StartError, trust::TrustedKeys};
+
+/// What is kept of a task's stream when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Transcripts {
+    /// Nothing.
+    Off,
+    /// How it went, and no word of what was asked or generated.
+    Metadata,
+    /// The prompt and every event too.
+    Full,
+}
+
+/// Settings of the store: each a flag and an environment variable.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArguments {
+    /// What is kept of each finished stream, as an artifact. `full` writes prompts and texts to the
+    /// disk.
+    #[arg(
+        long,
+        env = "ORCHD_TRANSCRIPTS",
+        value_enum,
+        default_value = "metadata"
+    )]
+    pub transcripts: Transcripts,
+
+    /// Artifacts that are kept; one more drops the oldest.
+    #[arg(long, env = "ORCHD_ARTIFACTS_MAX", default_value_t = 10_000)]
+    pub artifacts_max: u64,
+
+    /// Bytes of all artifacts together; beyond, the oldest are dropped.
+    #[arg(long, env = "ORCHD_ARTIFACTS_BYTES_MAX", default_value_t = 256 << 20)]
+    pub artifacts_bytes_max: u64,
+
+    /// How long artifacts are kept. Default: thirty days.
+    #[arg(long, env = "ORCHD_ARTIFACTS_AGE_MAX_MS", default_value_t = 30 * 24 * 3_600_000)]
+    pub artifacts_age_max_ms: u64,
+
+    /// The file of public keys whose signatures of models count. Without one no model is trusted,
+    /// and the strict trust policy refuses every model.
+    #[arg(long, env = "ORCHD_TRUSTED_KEYS", value_name = "FILE.toml")]
+    pub trusted_keys: Option<PathBuf>,
+}
+
+/// How many artifacts are kept, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Artifacts.
+    pub count_max: u64,
+    /// Bytes of all of them.
+    pub bytes_max: u64,
+    /// How long.
+    pub age_max: Duration,
+}
+
+/// Everything the store was told, checked.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// See [`Transcripts`].
+    pub transcripts: Transcripts,
+    /// See [`Retention`].
+    pub retention: Retention,
+    /// Whose signatures count.
+    pub trusted: TrustedKeys,
+}
+
+impl StoreSettings {
+    /// Checks what was said.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that can't work, with its remedy.
+    pub fn check(arguments: &StoreArguments) -> Result<Self, StartError> {
+        let at_least_one = |flag: &str, value: u64| match value {
+            0 => Err(StartError::new(
+                format!("{flag} is 0"),
+                "give a number of at least 1",
+            )),
+            value => Ok(value),
+        };
+        let age_max_ms = at_least_one("--artifacts-age-max-ms", arguments.artifacts_age_max_ms)?;
+        Ok(Self {
+            transcripts: arguments.transcripts,
+            retention: Retention {
+                count_max: at_least_one("--artifacts-max", arguments.artifacts_max)?,
+                bytes_max: at_least_one("--artifacts-bytes-max", arguments.artifacts_bytes_max)?,
+                age_max: Duration::from_millis(age_max_ms),
+            },
+            trusted: trusted_keys(arguments)?,
+        })
+    }
+}
+
+fn trusted_keys(arguments: &StoreArguments) -> Result<TrustedKeys, StartError> {
+    let Some(path) = &arguments.trusted_keys else {
+        return Ok(TrustedKeys::default());
+    };
+    TrustedKeys::load(path).map_err(|error| {
+        StartError::new(
+            format!(
+                "the file of trusted keys {} can't be used: {error}",
+                path.display()
+            ),
+            "give each [[key]] a name and the ed25519 public key as 64 hexadecimal digits, or leave \
+             --trusted-keys out",
+        )
+    })
+}
