@@ -1,5 +1,6 @@
 //! JSON in and out, no behaviour: what callers send, parsed at the edge, and what they get back.
 
+pub mod artifact;
 pub mod catalog;
 pub mod error;
 pub mod event;

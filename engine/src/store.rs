@@ -9,10 +9,12 @@
 //! What admission needs to know of the catalog is published after each commit
 //! ([`Store::catalog`]) and read without asking anybody.
 
+pub mod artifact;
 pub mod books;
 pub mod catalog;
 pub mod settings;
 
+pub mod transcript;
 pub mod verification;
 
 use std::{
@@ -344,6 +346,7 @@ impl Keeper {
         batch
             .iter_mut()
             .try_for_each(|work| work.carry_out(&mut books))?;
+        artifact::forget_old(&mut books)?;
 
         // A batch that only read has nothing to wait for.
         if books.is_changed() {

@@ -9,5 +9,6 @@ mod key;
 pub(crate) mod load;
 mod log;
 mod metrics;
+mod naming;
 mod request;
 mod stream;

@@ -154,6 +154,17 @@ impl Log {
         &self.bytes[run]
     }
 
+    /// All events so far, as a reader of the whole log has them.
+    #[must_use]
+    pub fn to_vec(&self, audience: Audience) -> Vec<u8> {
+        let mut cursor = Cursor::from_start(audience);
+        let mut all = Vec::with_capacity(self.bytes.len());
+        while self.has_news(&cursor) {
+            all.extend_from_slice(self.read(&mut cursor, usize::MAX));
+        }
+        all
+    }
+
     /// Whether the log is closed and this reader has read all of it.
     #[must_use]
     pub const fn is_drained(&self, cursor: &Cursor) -> bool {
@@ -220,6 +231,16 @@ mod tests {
         assert_eq!(read(&log, &mut plain, usize::MAX), STARTED);
         assert_eq!(read(&log, &mut plain, usize::MAX), [TOKEN, END].concat());
         assert!(log.is_drained(&plain) && log.is_drained(&verbose));
+    }
+
+    #[test]
+    fn the_whole_log_is_what_a_reader_from_the_start_reads() {
+        let log = log_of_three();
+        let plain = String::from_utf8(log.to_vec(Audience::Plain)).unwrap();
+        assert_eq!(plain, [STARTED, TOKEN, END].concat());
+        let verbose = String::from_utf8(log.to_vec(Audience::Verbose)).unwrap();
+        assert_eq!(verbose, [STARTED_VERBOSE, TOKEN, END].concat());
+        assert!(Log::new().to_vec(Audience::Plain).is_empty());
     }
 
     #[test]

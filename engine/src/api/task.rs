@@ -329,6 +329,8 @@ pub struct TaskView {
     /// Why it failed, for a task that did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'static str>,
+    /// The artifact that says how it went, once it has ended and that is on the disk.
+    pub transcript_artifact_id: Option<String>,
     /// Where to read it.
     pub streams: Streams,
 }

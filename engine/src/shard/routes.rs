@@ -4,6 +4,7 @@
 //! (a stream, a task that lives elsewhere) is an outcome that the connection acts on. A panic in a
 //! handler answers 500 and harms nobody else.
 
+mod artifact;
 mod catalog;
 mod control;
 mod health;
@@ -141,6 +142,11 @@ static ROUTES: &[Route] = &[
         takes_json: false,
         ..post(&["v2", "pools", "{}", "undrain"], control::undrain)
     },
+    Route {
+        scope: DATA,
+        ..post(&["v2", "artifacts"], artifact::store)
+    },
+    get(&["v2", "artifacts", "{}"], DATA, artifact::show),
     post(&["v2", "catalog", "models"], catalog::register),
     get(&["v2", "catalog", "models", "{}"], DATA, catalog::show),
     delete(&["v2", "catalog", "models", "{}"], catalog::remove),

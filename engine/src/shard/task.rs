@@ -316,6 +316,7 @@ impl Task {
             tokens_in: self.tokens_in,
             tokens_out: self.tokens_out,
             error: ending.error.map(Code::name),
+            transcript_artifact_id: record.transcript.get().cloned(),
             streams: Streams::of(record.id),
         }
     }

@@ -1,6 +1,9 @@
 //! What travels with a task when it is stolen: everything that was decided at admission.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use orchestratord_gpu::{Generation, Sampling};
 use orchestratord_sched::{Class, Instant};
@@ -16,7 +19,7 @@ use crate::{
     trace::TraceId,
 };
 
-/// An admitted task, as it was admitted. It never changes.
+/// An admitted task, as it was admitted. It never changes, but for the name of what it leaves behind.
 #[derive(Debug)]
 pub struct TaskRecord {
     /// Its id.
@@ -47,6 +50,8 @@ pub struct TaskRecord {
     pub predicted_start: Duration,
     /// How long a caller with more work should wait before the next request.
     pub backoff: Duration,
+    /// The artifact that is its transcript: written by the store's thread once it is on the disk.
+    pub transcript: OnceLock<String>,
 }
 
 impl TaskRecord {

@@ -18,8 +18,8 @@ use crate::{
 pub const MODELS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("models");
 /// Artifacts by their ids and owners, as JSON.
 pub const ARTIFACTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("artifacts");
-/// How many bytes each artifact has, oldest first.
-pub const ARTIFACT_AGES: TableDefinition<'_, (u64, &str, &str), u64> =
+/// When each artifact was stored, its id, its owner and its bytes, in the order of storing.
+pub const ARTIFACT_AGES: TableDefinition<'_, u64, (u64, &str, &str, u64)> =
     TableDefinition::new("artifact_ages");
 /// Records that could not be read, by table and key, as they were found.
 const QUARANTINE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("quarantine");
@@ -66,9 +66,10 @@ impl Ledger {
         }
         let mut artifacts = Totals::default();
         for entry in reading.open_table(ARTIFACT_AGES)?.iter()? {
-            let (_, bytes) = entry?;
+            let (_, age) = entry?;
+            let (_, _, _, bytes) = age.value();
             artifacts.count += 1;
-            artifacts.bytes += bytes.value();
+            artifacts.bytes += bytes;
         }
         Ok(Self {
             catalog: Arc::new(catalog),

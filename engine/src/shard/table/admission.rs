@@ -1,6 +1,9 @@
 //! Who is let in: what is decided about a task before it waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use orchestratord_sched::{
     Admission, Class, Feasibility, Load, Policy, ShardId, Urgency, admission,
@@ -151,6 +154,7 @@ impl Table {
             backoff,
             submission,
             pool,
+            transcript: OnceLock::new(),
         })
     }
 

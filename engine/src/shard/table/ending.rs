@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+use orchestratord_http::sse_log::Audience;
 use uuid::Uuid;
 
 use super::{Shown, Table};
@@ -14,6 +15,7 @@ use crate::{
         record::TaskRecord,
         snapshot::{Order, PoolKey},
     },
+    store::{settings::Transcripts, transcript::Transcript},
 };
 
 /// What became of a cancel.
@@ -45,6 +47,7 @@ impl Table {
             tokens_out: ended.tokens_out,
             decode: ended.decode_time(self.now()),
         };
+        self.leave_transcript(&ended);
         drop(ended);
         logs::stream_ended(&record, &end, error);
         self.shared.stages.live_tasks.leave();
@@ -64,6 +67,21 @@ impl Table {
         }
         self.slots_in_hand
             .push((Arc::clone(&record.pool), run.lease));
+    }
+
+    /// Hands what the stream amounted to over to the store.
+    fn leave_transcript(&self, ended: &Task) {
+        let store = &self.shared.store;
+        let events = match store.transcripts() {
+            Transcripts::Off => return,
+            Transcripts::Metadata => None,
+            Transcripts::Full => Some(ended.log.to_vec(Audience::Plain)),
+        };
+        store.file(Transcript {
+            record: Arc::clone(&ended.record),
+            view: ended.view(),
+            events,
+        });
     }
 
     /// The session's budgets pay for what was spent.

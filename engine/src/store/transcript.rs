@@ -1,0 +1,149 @@
+//! What a stream leaves behind when it has ended: a `transcript` artifact, its task's owner's.
+//!
+//! The shard hands over what it has at hand; reading the events back, hashing and writing is the disk
+//! thread's work. A transcript is never waited for: when the queue is full it is dropped, and the
+//! log counts it.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use crossbeam::channel::TrySendError;
+use orchestratord_http::sse;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Fault, Job, Store, Work, artifact, books::Books, settings::Transcripts};
+use crate::{
+    api::{
+        artifact::{ArtifactSpec, Kind},
+        task::{Placement, TaskView, Timings},
+    },
+    shared::record::TaskRecord,
+};
+
+/// An ended task, for the record.
+pub struct Transcript {
+    /// What was decided about it.
+    pub record: Arc<TaskRecord>,
+    /// How it stands.
+    pub view: TaskView,
+    /// Its events as its readers had them, if they are to be kept.
+    pub events: Option<Vec<u8>>,
+}
+
+/// What a transcript says.
+#[derive(Serialize)]
+struct Content<'t> {
+    task_id: uuid::Uuid,
+    session_id: Option<uuid::Uuid>,
+    model_ref: &'t str,
+    engine: &'t str,
+    engine_version: &'t str,
+    state: &'t str,
+    error: Option<&'t str>,
+    seed: u64,
+    tokens_in: u32,
+    tokens_out: u32,
+    queue_position: u32,
+    predicted_start_ms: u64,
+    timings: &'t Timings,
+    placement: &'t Placement,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<&'t str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<Value>>,
+}
+
+impl Transcript {
+    fn spec(&self) -> ArtifactSpec {
+        let (record, view) = (&self.record, &self.view);
+        let content = Content {
+            task_id: view.task_id,
+            session_id: view.session_id,
+            model_ref: &record.submission.model_ref,
+            engine: record.pool.engine,
+            engine_version: record.pool.engine_version,
+            state: view.state,
+            error: view.error,
+            seed: record.seed,
+            tokens_in: view.tokens_in,
+            tokens_out: view.tokens_out,
+            queue_position: view.queue_position,
+            predicted_start_ms: view.predicted_start_ms,
+            timings: &view.timings,
+            placement: &view.placement,
+            prompt: self
+                .events
+                .is_some()
+                .then_some(record.submission.prompt.as_str()),
+            events: self.events.as_deref().map(read_back),
+        };
+        let session = view.session_id.map(|id| format!("session:{id}"));
+        ArtifactSpec {
+            kind: Kind::Transcript,
+            content: serde_json::to_value(content)
+                .expect("our own types have string keys and serialize infallibly"),
+            tags: [format!("task:{}", view.task_id)]
+                .into_iter()
+                .chain(session)
+                .collect(),
+            parent: None,
+            metadata: None,
+        }
+    }
+}
+
+/// The events of a stream, each as `{"id", "event", "data"}`.
+fn read_back(mut stream: &[u8]) -> Vec<Value> {
+    let mut decoder = sse::Decoder::new(stream.len());
+    let mut events = Vec::new();
+    // Nothing that we have written is longer than all that we have written.
+    while let Ok(Some(event)) = decoder.decode(&mut stream) {
+        events.push(serde_json::json!({
+            "id": String::from_utf8_lossy(event.id),
+            "event": String::from_utf8_lossy(event.event),
+            "data": serde_json::from_slice::<Value>(event.data).unwrap_or_default(),
+        }));
+    }
+    events
+}
+
+/// A transcript on its way to the disk.
+struct Filing {
+    transcript: Transcript,
+    id: Option<String>,
+}
+
+impl Work for Filing {
+    fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault> {
+        let owner = self.transcript.record.owner.to_string();
+        // One that is too large is no reason to fail: nobody asked for it.
+        let filed = artifact::put(books, &owner, self.transcript.spec())?;
+        self.id = filed.ok().map(|artifact| artifact.id);
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, committed: bool) {
+        if let Some(id) = self.id.filter(|_| committed) {
+            // Its first transcript is its only one.
+            let _ = self.transcript.record.transcript.set(id);
+        }
+    }
+}
+
+impl Store {
+    /// Whether ended tasks leave a transcript, and whether it has their events.
+    pub fn transcripts(&self) -> Transcripts {
+        self.settings.transcripts
+    }
+
+    /// Keeps a transcript, if there is room in the queue.
+    pub fn file(&self, transcript: Transcript) {
+        let filing = Filing {
+            transcript,
+            id: None,
+        };
+        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Work(Box::new(filing))) {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
