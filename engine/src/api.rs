@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod error;
 pub mod event;
 pub mod meta;
+pub mod openapi;
 pub mod pool;
 pub mod session;
 pub mod task;

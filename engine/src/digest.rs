@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 /// The only algorithm that digests here are of.
 const PREFIX: &str = "sha256:";
@@ -15,7 +16,8 @@ const PREFIX: &str = "sha256:";
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A SHA-256 digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
 

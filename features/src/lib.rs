@@ -7,6 +7,7 @@
 //! - `steps/` says what the sentences mean, one file per noun;
 //! - `client` speaks for ordinary callers, through a library that knows nothing of us;
 //! - `connection`, `chunked`, `stream`, `sse` speak and read by hand, for streams and for odd bytes;
+//! - `description` holds every answer against the published description;
 //! - `secrets` searches every scenario's log for what no daemon may write down;
 //! - `expectation`, `sequence`, `exposition` judge what came: JSON, the order of events, metrics.
 //!
@@ -17,6 +18,7 @@ mod claim;
 mod client;
 mod connection;
 mod daemon;
+mod description;
 mod expectation;
 mod exposition;
 mod program;

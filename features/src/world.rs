@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::client::{self, Answer, Request};
 use crate::connection::Connection;
 use crate::daemon::{Daemon, Exit};
+use crate::description;
 use crate::expectation::Expectations;
 use crate::secrets::Secrets;
 use crate::sequence;
@@ -183,7 +184,9 @@ impl World {
 
     /// Sends a request and keeps both it and its answer.
     pub(crate) fn send(&mut self, request: Request) -> Result<&Answer, String> {
-        let answer = client::send(self.addr()?, &request)?;
+        let addr = self.addr()?;
+        let answer = client::send(addr, &request)?;
+        description::check(addr, &request, &answer)?;
         self.request = Some(request);
         self.answers.push(answer);
         self.answer()

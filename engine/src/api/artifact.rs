@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use crate::digest::Digest;
@@ -20,8 +21,9 @@ pub const TAGS_MAX: usize = 64;
 pub const TAG_BYTES_MAX: usize = 256;
 
 /// What an artifact is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ArtifactKind)]
 pub enum Kind {
     /// What is to be done.
     Plan,
@@ -40,7 +42,7 @@ pub enum Kind {
 }
 
 /// The body of `POST /v2/artifacts`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactSpec {
     /// See [`Kind`].
@@ -100,7 +102,7 @@ fn canonical(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// An artifact as it is stored, and as its owner reads it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Artifact {
     /// See the top of this file.
     pub id: String,
@@ -148,7 +150,8 @@ impl Artifact {
 }
 
 /// The body of a 201.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ArtifactCreated)]
 pub struct Created<'a> {
     id: &'a str,
     kind: Kind,

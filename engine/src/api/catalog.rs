@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use crate::digest::Digest;
@@ -14,7 +15,7 @@ pub const ID_BYTES_MAX: usize = 256;
 pub const SOURCE_BYTES_MAX: usize = 4096;
 
 /// What must be known of a model before it is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrustPolicy {
     /// A trusted key has signed its digest.
@@ -43,7 +44,7 @@ impl TrustPolicy {
 
 /// The body of `POST /v2/catalog/models`. Two bodies are the same model exactly when these are
 /// equal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// What tasks may call it.
@@ -111,7 +112,7 @@ fn at_most(field: &str, text: &str, bytes_max: usize) -> Result<(), ApiError> {
 }
 
 /// Whether tasks may use a model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum ModelState {
     /// They may.
     #[default]
@@ -130,7 +131,7 @@ impl fmt::Display for ModelState {
 }
 
 /// The body of `POST /v2/catalog/models/{id}/state`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateRequest {
     /// The state to come.
@@ -141,7 +142,7 @@ pub struct StateRequest {
 }
 
 /// What looking at a model's file came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It hashes to the digest.
@@ -170,7 +171,7 @@ impl Verdict {
 }
 
 /// A model as callers read it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ModelView<'m> {
     /// What was registered.
     #[serde(flatten)]

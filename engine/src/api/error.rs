@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The contract's error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -142,6 +143,28 @@ impl Code {
     }
 }
 
+/// The body of every refusal.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct ErrorBody<'a> {
+    /// What kind, for programs.
+    code: &'a str,
+    /// One sentence for people.
+    message: &'a str,
+    /// The engine concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<&'a str>,
+    /// Whether the same request may succeed later.
+    retriable: bool,
+    /// How long to wait before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    /// The admission policy that refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_label: Option<&'a str>,
+    /// Under which the log knows the request.
+    correlation_id: &'a str,
+}
+
 /// One refusal: its code, its sentence, and when to come back if that is known.
 #[derive(Clone, Debug)]
 pub struct ApiError {
@@ -190,20 +213,7 @@ impl ApiError {
 
     /// The body of the response.
     pub fn body(&self, correlation_id: &str) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            code: &'a str,
-            message: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            engine: Option<&'a str>,
-            retriable: bool,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            retry_after_ms: Option<u64>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            policy_label: Option<&'a str>,
-            correlation_id: &'a str,
-        }
-        super::json(&Body {
+        super::json(&ErrorBody {
             code: self.code.name(),
             message: &self.message,
             engine: self.engine,

@@ -1,12 +1,13 @@
 //! What the daemon says about itself.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The version of the native API.
 pub const API_VERSION: &str = "v2";
 
 /// The body of `GET /v2/meta/version`.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Version {
     /// See [`API_VERSION`].
     pub api_version: &'static str,
@@ -31,14 +32,14 @@ impl Version {
 }
 
 /// What bounds a caller's pace.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct RateLimits {
     /// Tasks that may wait in the pool.
     pub admission_capacity: u32,
 }
 
 /// One engine of `GET /v2/meta/capabilities`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EngineCapabilities {
     /// Its name.
     pub engine: &'static str,
@@ -57,7 +58,7 @@ pub struct EngineCapabilities {
 }
 
 /// The body of `GET /v2/meta/capabilities`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Capabilities {
     /// See [`API_VERSION`].
     pub api_version: &'static str,

@@ -1,9 +1,10 @@
 //! Pools as callers see them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One replica of a pool.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReplicaView {
     /// Its id within the pool.
     pub replica_id: String,
@@ -16,7 +17,7 @@ pub struct ReplicaView {
 }
 
 /// What a pool is doing now.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct PoolMetrics {
     /// Tasks waiting.
     pub queue_depth: u32,
@@ -33,7 +34,7 @@ pub struct PoolMetrics {
 }
 
 /// The body of `GET /v2/pools/{id}/health`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PoolHealth {
     /// Its engine's thread is alive.
     pub live: bool,
@@ -50,7 +51,7 @@ pub struct PoolHealth {
 }
 
 /// One line of `GET /v2/pools`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PoolView {
     /// Its id.
     pub pool_id: String,
@@ -68,14 +69,14 @@ pub struct PoolView {
 }
 
 /// The body of `GET /v2/pools`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PoolList {
     /// In the order of configuration.
     pub pools: Vec<PoolView>,
 }
 
 /// The body of `POST /v2/pools/{id}/drain`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrainRequest {
     /// Milliseconds until what has not finished is ended.
@@ -83,7 +84,7 @@ pub struct DrainRequest {
 }
 
 /// The body of `POST /v2/pools/{id}/reload`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReloadRequest {
     /// What the pool is to serve from now on.
@@ -91,7 +92,7 @@ pub struct ReloadRequest {
 }
 
 /// The body of `POST /v2/pools/{id}/purge`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PurgeRequest {
     /// Wait until what runs and waits has finished.
@@ -107,7 +108,7 @@ pub struct PurgeRequest {
 }
 
 /// What a change of a pool has led to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PoolChanged {
     /// The pool.
     pub pool_id: String,

@@ -2,13 +2,14 @@
 
 use orchestratord_sched::budget::Allowance;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::whole_ms;
 use crate::shared::sessions::SessionState;
 
 /// What may still be spent; `null` where no budget is set.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct BudgetsRemaining {
     /// Tokens, of prompts and of texts.
     pub tokens_budget_remaining: Option<u64>,
@@ -33,7 +34,7 @@ impl From<Allowance> for BudgetsRemaining {
 }
 
 /// The body of `GET /v2/sessions/{id}`.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct SessionView {
     /// Its id.
     pub session_id: Uuid,

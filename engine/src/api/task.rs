@@ -9,6 +9,7 @@ use std::{cmp::Ordering, fmt, str::FromStr, time::Duration};
 use orchestratord_gpu::Sampling;
 use orchestratord_sched::Class;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::{ApiError, Code};
@@ -21,7 +22,7 @@ pub const STOPS_MAX: usize = 16;
 pub const STOP_BYTES_MAX: usize = 256;
 
 /// What happens when the last reader of a stream goes away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDisconnect {
     /// The task is a durable job and goes on.
@@ -32,7 +33,7 @@ pub enum OnDisconnect {
 }
 
 /// What becomes of what the session's last turn left in its KV cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KvHint {
     /// It is used again: the session's last replica is preferred.
@@ -43,7 +44,7 @@ pub enum KvHint {
 }
 
 /// The class of a task, as callers write it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// Somebody is waiting.
@@ -63,7 +64,7 @@ impl From<Priority> for Class {
 }
 
 /// The kinds of work that this version serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Workload {
     /// A prompt continued.
@@ -71,7 +72,7 @@ pub enum Workload {
     Completion,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum Stop {
     One(String),
@@ -80,7 +81,7 @@ enum Stop {
 
 /// The body of `POST /v2/tasks`, word for word. Two bodies are the same request exactly when
 /// these are equal.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskRequest {
     task_id: Option<Uuid>,
@@ -239,7 +240,7 @@ fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
 }
 
 /// Where a task's events are read.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Streams {
     /// Path of the event stream.
     pub sse: String,
@@ -248,14 +249,14 @@ pub struct Streams {
 }
 
 /// What must be provisioned before the task can run; empty when its pool is ready.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Preparation {
     /// One sentence each.
     pub steps: Vec<String>,
 }
 
 /// The body of a 202.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Accepted {
     /// The task.
     pub task_id: Uuid,
@@ -282,7 +283,7 @@ impl Streams {
 }
 
 /// When things happened to a task, in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct Timings {
     /// Admission.
     pub admitted_ms: u64,
@@ -295,7 +296,7 @@ pub struct Timings {
 }
 
 /// Where a task runs or ran.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Placement {
     /// The pool.
     pub pool_id: String,
@@ -304,7 +305,7 @@ pub struct Placement {
 }
 
 /// The body of `GET /v2/tasks/{id}`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TaskView {
     /// The task.
     pub task_id: Uuid,
@@ -380,7 +381,7 @@ impl FromStr for Position {
 }
 
 /// The body of `GET /v2/tasks`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TaskList {
     /// The newest first.
     pub tasks: Vec<TaskView>,

@@ -7,6 +7,7 @@
 mod artifact;
 mod catalog;
 mod control;
+mod description;
 mod health;
 mod list;
 mod meta;
@@ -21,10 +22,19 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use orchestratord_http::{BodyLength, Method, server::Request};
+use orchestratord_http::{
+    BodyLength,
+    Method::{self, Delete, Get, Post},
+    server::Request,
+};
 use orchestratord_sched::ShardId;
 use uuid::Uuid;
 
+pub(crate) use self::description::document;
+use self::description::{
+    Content::{Document, Events, Json, Metrics, Nothing, Text},
+    Description, describe,
+};
 use super::{Shard, reader::Subscription, reply::Reply};
 use crate::{
     api::error::{ApiError, Code},
@@ -67,106 +77,258 @@ fn later<T: 'static>(
 
 type Handler = fn(&Shard, &Call) -> Result<Outcome, ApiError>;
 
-struct Route {
+/// One row of the table.
+pub(super) struct Route {
     method: Method,
     /// Segments; `{}` matches any one.
     path: &'static [&'static str],
     /// What the caller's key must cover; `None` is open to everybody.
     scope: Option<Scope>,
-    /// Whether a body of JSON is expected.
-    takes_json: bool,
     handler: Handler,
+    /// What the published description says of it. It expects a body of JSON if this names one.
+    description: Description,
 }
 
-const fn get(path: &'static [&'static str], scope: Option<Scope>, handler: Handler) -> Route {
+impl Route {
+    const fn takes_json(&self) -> bool {
+        self.description.body.is_some()
+    }
+}
+
+const fn route(
+    method: Method,
+    path: &'static [&'static str],
+    scope: Option<Scope>,
+    handler: Handler,
+    description: Description,
+) -> Route {
     Route {
-        method: Method::Get,
+        method,
         path,
         scope,
-        takes_json: false,
         handler,
-    }
-}
-
-/// A change that only who has control may make.
-const fn post(path: &'static [&'static str], handler: Handler) -> Route {
-    Route {
-        method: Method::Post,
-        path,
-        scope: Some(Scope::Control),
-        takes_json: true,
-        handler,
-    }
-}
-
-/// A removal that only who has control may make.
-const fn delete(path: &'static [&'static str], handler: Handler) -> Route {
-    Route {
-        method: Method::Delete,
-        takes_json: false,
-        ..post(path, handler)
+        description,
     }
 }
 
 const DATA: Option<Scope> = Some(Scope::Data);
+const CONTROL: Option<Scope> = Some(Scope::Control);
+const METRICS: Option<Scope> = Some(Scope::Metrics);
+const OPEN: Option<Scope> = None;
 
 static ROUTES: &[Route] = &[
-    Route {
-        method: Method::Post,
-        path: &["v2", "tasks"],
-        scope: DATA,
-        takes_json: true,
-        handler: task::submit,
-    },
-    get(&["v2", "tasks"], DATA, list::list),
-    get(&["v2", "tasks", "{}"], DATA, task::show),
-    get(&["v2", "tasks", "{}", "events"], DATA, task::events),
-    Route {
-        method: Method::Post,
-        path: &["v2", "tasks", "{}", "cancel"],
-        scope: DATA,
-        takes_json: false,
-        handler: task::cancel,
-    },
-    get(&["v2", "sessions", "{}"], DATA, session::show),
-    Route {
-        method: Method::Delete,
-        ..get(&["v2", "sessions", "{}"], DATA, session::delete)
-    },
-    get(&["v2", "pools"], DATA, pool::list),
-    get(&["v2", "pools", "{}", "health"], DATA, pool::health),
-    post(&["v2", "pools", "{}", "drain"], control::drain),
-    post(&["v2", "pools", "{}", "reload"], control::reload),
-    post(&["v2", "pools", "{}", "purge"], control::purge),
-    Route {
-        takes_json: false,
-        ..post(&["v2", "pools", "{}", "undrain"], control::undrain)
-    },
-    Route {
-        scope: DATA,
-        ..post(&["v2", "artifacts"], artifact::store)
-    },
-    get(&["v2", "artifacts", "{}"], DATA, artifact::show),
-    post(&["v2", "catalog", "models"], catalog::register),
-    get(&["v2", "catalog", "models", "{}"], DATA, catalog::show),
-    delete(&["v2", "catalog", "models", "{}"], catalog::remove),
-    Route {
-        takes_json: false,
-        ..post(
-            &["v2", "catalog", "models", "{}", "verify"],
-            catalog::verify,
-        )
-    },
-    post(
-        &["v2", "catalog", "models", "{}", "state"],
-        catalog::set_state,
+    route(
+        Post,
+        &["v2", "tasks"],
+        DATA,
+        task::submit,
+        describe("Submit a task")
+            .takes("TaskRequest")
+            .answers(202, Json("Accepted"))
+            .refuses(&[404, 409, 429]),
     ),
-    get(&["v2", "meta", "capabilities"], DATA, meta::capabilities),
-    get(&["v2", "meta", "version"], DATA, meta::version),
-    get(&["metrics"], Some(Scope::Metrics), meta::metrics),
-    get(&["livez"], None, health::live),
-    get(&["readyz"], None, health::ready),
-    get(&["healthz"], None, health::ready),
+    route(
+        Get,
+        &["v2", "tasks"],
+        DATA,
+        list::list,
+        describe("List your tasks")
+            .reads(description::PAGE)
+            .answers(200, Json("TaskList")),
+    ),
+    route(
+        Get,
+        &["v2", "tasks", "{}"],
+        DATA,
+        task::show,
+        describe("How a task stands").answers(200, Json("TaskView")),
+    ),
+    route(
+        Get,
+        &["v2", "tasks", "{}", "events"],
+        DATA,
+        task::events,
+        describe("Read a task's events")
+            .reads(description::STREAM)
+            .answers(200, Events),
+    ),
+    route(
+        Post,
+        &["v2", "tasks", "{}", "cancel"],
+        DATA,
+        task::cancel,
+        describe("End a task").answers(204, Nothing),
+    ),
+    route(
+        Get,
+        &["v2", "sessions", "{}"],
+        DATA,
+        session::show,
+        describe("What a session may still spend").answers(200, Json("SessionView")),
+    ),
+    route(
+        Delete,
+        &["v2", "sessions", "{}"],
+        DATA,
+        session::delete,
+        describe("End a session").answers(204, Nothing),
+    ),
+    route(
+        Get,
+        &["v2", "pools"],
+        DATA,
+        pool::list,
+        describe("List the pools").answers(200, Json("PoolList")),
+    ),
+    route(
+        Get,
+        &["v2", "pools", "{}", "health"],
+        DATA,
+        pool::health,
+        describe("How a pool stands").answers(200, Json("PoolHealth")),
+    ),
+    route(
+        Post,
+        &["v2", "pools", "{}", "drain"],
+        CONTROL,
+        control::drain,
+        describe("Take a pool out of service")
+            .takes("DrainRequest")
+            .answers(202, Json("PoolChanged")),
+    ),
+    route(
+        Post,
+        &["v2", "pools", "{}", "undrain"],
+        CONTROL,
+        control::undrain,
+        describe("Take a pool back into service").answers(202, Json("PoolChanged")),
+    ),
+    route(
+        Post,
+        &["v2", "pools", "{}", "reload"],
+        CONTROL,
+        control::reload,
+        describe("Give a pool another model")
+            .takes("ReloadRequest")
+            .answers(200, Json("PoolChanged"))
+            .refuses(&[409]),
+    ),
+    route(
+        Post,
+        &["v2", "pools", "{}", "purge"],
+        CONTROL,
+        control::purge,
+        describe("Remove a pool's engines or files")
+            .takes("PurgeRequest")
+            .answers(202, Json("PoolChanged"))
+            .refuses(&[409]),
+    ),
+    route(
+        Post,
+        &["v2", "artifacts"],
+        DATA,
+        artifact::store,
+        describe("Keep an artifact")
+            .takes("ArtifactSpec")
+            .answers(201, Json("ArtifactCreated")),
+    ),
+    route(
+        Get,
+        &["v2", "artifacts", "{}"],
+        DATA,
+        artifact::show,
+        describe("Read an artifact back").answers(200, Json("Artifact")),
+    ),
+    route(
+        Post,
+        &["v2", "catalog", "models"],
+        CONTROL,
+        catalog::register,
+        describe("Register a model")
+            .reads(description::TRUST)
+            .takes("ModelSpec")
+            .answers(201, Json("ModelView"))
+            .refuses(&[409]),
+    ),
+    route(
+        Get,
+        &["v2", "catalog", "models", "{}"],
+        DATA,
+        catalog::show,
+        describe("How a model stands").answers(200, Json("ModelView")),
+    ),
+    route(
+        Delete,
+        &["v2", "catalog", "models", "{}"],
+        CONTROL,
+        catalog::remove,
+        describe("Forget a model").answers(204, Nothing),
+    ),
+    route(
+        Post,
+        &["v2", "catalog", "models", "{}", "verify"],
+        CONTROL,
+        catalog::verify,
+        describe("Hash a model's file").answers(202, Json("ModelView")),
+    ),
+    route(
+        Post,
+        &["v2", "catalog", "models", "{}", "state"],
+        CONTROL,
+        catalog::set_state,
+        describe("Retire a model, or take it back")
+            .takes("StateRequest")
+            .answers(202, Json("ModelView")),
+    ),
+    route(
+        Get,
+        &["v2", "meta", "capabilities"],
+        DATA,
+        meta::capabilities,
+        describe("What the daemon can do").answers(200, Json("Capabilities")),
+    ),
+    route(
+        Get,
+        &["v2", "meta", "version"],
+        DATA,
+        meta::version,
+        describe("Which release it is").answers(200, Json("Version")),
+    ),
+    route(
+        Get,
+        &["openapi.json"],
+        OPEN,
+        meta::openapi,
+        describe("This description").answers(200, Document),
+    ),
+    route(
+        Get,
+        &["metrics"],
+        METRICS,
+        meta::metrics,
+        describe("Metrics, as Prometheus or OpenMetrics by `Accept`").answers(200, Metrics),
+    ),
+    route(
+        Get,
+        &["livez"],
+        OPEN,
+        health::live,
+        describe("Whether the daemon answers").answers(200, Text),
+    ),
+    route(
+        Get,
+        &["readyz"],
+        OPEN,
+        health::ready,
+        describe("Whether new work would be taken").answers(200, Text),
+    ),
+    route(
+        Get,
+        &["healthz"],
+        OPEN,
+        health::ready,
+        describe("Whether new work would be taken").answers(200, Text),
+    ),
 ];
 
 /// Where a caller is.
@@ -276,7 +438,7 @@ fn admit(
         (scope, _) => scope,
     };
     let caller = identify(shard, request, scope)?;
-    if route.takes_json {
+    if route.takes_json() {
         expect_json(request)?;
     }
     Ok((route, caller))

@@ -53,6 +53,16 @@ pub(super) fn version(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
     Ok(Outcome::Reply(Reply::json(200, &Version::current())))
 }
 
+/// `GET /openapi.json`.
+pub(super) fn openapi(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
+    let document = super::document().to_vec();
+    Ok(Outcome::Reply(Reply::bytes(
+        200,
+        "application/json",
+        document,
+    )))
+}
+
 /// `GET /metrics`.
 pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let format = Format::accepted(call.request.fields.get("accept"));
