@@ -137,3 +137,30 @@ Feature: Error taxonomy
     And the client has seen 3 tokens
     And each error event of the client holds
       | code | "WORKER_RESET" |
+
+  Scenario: internal error 500
+    Given a daemon
+    And the client enqueues a task
+      | max_tokens | 100000 |
+    And the client opens /v2/tasks/{task}/events
+    And the client has received 2 tokens
+    When the daemon's disk is full
+    And the client stores an artifact of 200000 bytes
+    Then the answer is 500 INTERNAL
+    And the body holds
+      | retriable | false |
+    And a line of the log comes to hold
+      | event | "store_failed" |
+      | error | a text         |
+    When the client has received 10 tokens
+    And the client sends POST /v2/tasks/{task}/cancel
+    Then the answer is 204
+    When the client reads on to the end
+    Then the client has seen a stream in order
+    When the client enqueues a task
+    Then the answer is 202
+    When the client reads /v2/tasks/{task}/events
+    Then the client has seen a stream in order
+    When the daemon's disk has room again
+    And the client stores an artifact of 200000 bytes
+    Then the answer is 201

@@ -25,7 +25,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
@@ -53,6 +53,8 @@ pub const JOBS_MAX: usize = 256;
 const VERIFICATIONS_MAX: usize = 64;
 /// When to ask again if the queue is full: by then a disk that works has done hundreds.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// How long a stopping daemon waits for its disk.
+const CLOSING_MAX: Duration = Duration::from_secs(5);
 /// How often an idle store looks for what has become too old.
 const TICK: Duration = Duration::from_secs(60);
 /// Pages kept in memory; the catalog is in memory anyway, and artifacts are read rarely.
@@ -176,15 +178,18 @@ fn enqueue<J>(queue: &Sender<J>, job: J) -> Result<(), ApiError> {
 /// The store's thread.
 pub struct Running {
     store: Arc<Store>,
-    thread: JoinHandle<()>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Running {
-    /// Waits until everything that was handed in is on the disk.
+    /// Waits until everything that was handed in is on the disk; not for ever, because a disk may
+    /// hang.
     pub fn close(self) {
-        // Nobody reads the queue any more only if the thread has ended.
-        let _ = self.store.jobs.send(Job::Close);
-        let _ = self.thread.join();
+        let told = self.store.jobs.send_timeout(Job::Close, CLOSING_MAX);
+        if told.is_ok() {
+            let _ = self.ended.recv_timeout(CLOSING_MAX);
+        }
     }
 }
 
@@ -217,12 +222,16 @@ pub fn start(
         database: Some(database),
         ledger,
     };
-    let thread = spawn("store", move || keeper.serve(&queue))?;
+    let (ends, ended) = bounded(0);
+    spawn("store", move || {
+        let _ends = ends;
+        keeper.serve(&queue);
+    })?;
     let verified = Arc::clone(&store);
     spawn("verify", move || verification::serve(&verified, &files))?;
     let running = Running {
         store: Arc::clone(&store),
-        thread,
+        ended,
     };
     Ok((store, running))
 }
@@ -239,9 +248,9 @@ fn limits_of_files_are_errors() -> Result<(), StartError> {
     })
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.map_err(|error| {
+    thread.map(drop).map_err(|error| {
         StartError::new(
             format!("a thread can't be started: {error}"),
             "raise the limit of threads",
@@ -358,3 +367,6 @@ impl Keeper {
         Ok(ledger)
     }
 }
+
+#[cfg(test)]
+mod tests;

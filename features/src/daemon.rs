@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use crate::claim::{eventually, within};
 use crate::program;
@@ -63,6 +63,19 @@ impl Daemon {
     /// Waits until it has ended.
     pub(crate) fn end(&mut self) -> io::Result<Exit> {
         self.process.end()
+    }
+
+    /// Lets it write no file beyond this many bytes, or as far as ourselves. The kernel then answers
+    /// `EFBIG` where a full disk answers `ENOSPC`, and it does so to root too.
+    pub(crate) fn limit_files(&self, bytes_max: Option<u64>) -> io::Result<()> {
+        let ours = getrlimit(Resource::Fsize);
+        let limit = Rlimit {
+            current: bytes_max.or(ours.current),
+            maximum: ours.maximum,
+        };
+        let pid = Pid::from_child(&self.process.child);
+        prlimit(Some(pid), Resource::Fsize, limit)?;
+        Ok(())
     }
 
     /// Its log so far.

@@ -66,6 +66,20 @@ fn take_port(world: &mut World) {
     world.neighbour = Some(listener);
 }
 
+/// Room for the log and for a few small records, and none for a large one.
+const FULL_DISK_BYTES: u64 = 64 * 1024;
+
+#[when("the daemon's disk is full")]
+fn fill_disk(world: &mut World) {
+    let daemon = world.daemon().holds();
+    daemon.limit_files(Some(FULL_DISK_BYTES)).holds();
+}
+
+#[when("the daemon's disk has room again")]
+fn empty_disk(world: &mut World) {
+    world.daemon().holds().limit_files(None).holds();
+}
+
 #[when("the daemon receives SIGTERM")]
 fn terminate(world: &mut World) {
     world.daemon().holds().terminate().holds();

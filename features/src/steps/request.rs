@@ -2,7 +2,7 @@
 
 use cucumber::gherkin::Step;
 use cucumber::{given, then, when};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::claim::{Claim, eventually};
 use crate::client::{self, Answer};
@@ -32,6 +32,13 @@ fn turn_page(world: &mut World, caller: String, path: String) {
     let path = format!("{path}&cursor={cursor}");
     let request = world.compose(&caller, "GET", &path, None).holds();
     world.send(request).holds();
+}
+
+#[when(regex = r"^the client stores an artifact of (\d+) bytes$")]
+fn store_artifact(world: &mut World, bytes: usize) {
+    let body = json!({"kind": "other", "content": "x".repeat(bytes)}).to_string();
+    let request = world.compose("the client", "POST", "/v2/artifacts", Some(&body));
+    world.send(request.holds()).holds();
 }
 
 #[when("the client sends the same again")]
