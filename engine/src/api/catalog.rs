@@ -173,9 +173,22 @@ impl Verdict {
 /// A model as callers read it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ModelView<'m> {
-    /// What was registered.
-    #[serde(flatten)]
-    pub spec: &'m ModelSpec,
+    /// What tasks may call it.
+    pub id: &'m str,
+    /// What its file's bytes must hash to.
+    pub digest: Option<Digest>,
+    /// What it is.
+    pub source_url: Option<&'m str>,
+    /// Free words.
+    pub tags: &'m [String],
+    /// What it is made of.
+    pub manifests: &'m [Value],
+    /// Who vouches for it.
+    pub signatures: &'m [Value],
+    /// Its bill of materials.
+    pub sbom: Option<&'m Value>,
+    /// See [`TrustPolicy`].
+    pub trust_policy: TrustPolicy,
     /// See [`ModelState`].
     pub state: ModelState,
     /// When its retirement takes effect, in milliseconds since 1970.

@@ -62,8 +62,16 @@ impl Model {
 
     /// As callers read it.
     pub fn view(&self) -> ModelView<'_> {
+        let spec = &self.spec;
         ModelView {
-            spec: &self.spec,
+            id: &spec.id,
+            digest: spec.digest,
+            source_url: spec.source_url.as_deref(),
+            tags: &spec.tags,
+            manifests: &spec.manifests,
+            signatures: &spec.signatures,
+            sbom: spec.sbom.as_ref(),
+            trust_policy: spec.trust_policy,
             state: self.state,
             retires_ms: self.retires_ms,
             created_ms: self.created_ms,
