@@ -34,6 +34,14 @@ Feature: Metrics
     And the metric active_leases comes to 1
     And the metric tasks_canceled_total comes to 1
 
+  Scenario: an engine of this process tells how full its KV cache is
+    Given a daemon started with --engine embedded --slots 1
+    And the client enqueues a task
+    And the client reads /v2/tasks/{task}/events
+    Then these metrics come to be exposed
+      | kv_cache_usage_ratio | gauge | engine engine_version pool_id replica_id |
+    And the metric kv_cache_usage_ratio comes to 0
+
   Scenario: a steal names both cores
     Given a daemon started with --shards 2 --slots 4 --admission-capacity 256
     When 60 tasks are sent at once over 16 connections and read to their ends

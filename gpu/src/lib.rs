@@ -144,4 +144,9 @@ pub trait LocalEngine: Send {
     /// Tells how many bytes of KV cache are kept of which session, where that has changed since it
     /// was asked last.
     fn kept(&mut self, _tell: &mut dyn FnMut(SessionKey, u64)) {}
+
+    /// How full the KV caches of its slots are, from 0 to 1; `None` if it has none.
+    fn kv_cache_usage(&self) -> Option<f64> {
+        None
+    }
 }

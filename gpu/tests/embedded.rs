@@ -359,3 +359,20 @@ fn a_canceled_turn_leaves_nothing() {
     engine.cancel(SequenceKey(2));
     assert_eq!(news(&mut engine), [(1, true), (1, false)]);
 }
+
+#[test]
+fn a_kv_cache_fills_with_what_runs_and_empties_with_it() {
+    let mut engine = engine(2);
+    assert_eq!(engine.kv_cache_usage(), Some(0.0));
+    admit(&mut engine, 1, generation("Once upon a time", 5, 24));
+    let mut tellings = Tellings::new();
+    let mut usage = 0.0;
+    for _ in 0..8 {
+        assert_ne!(step(&mut engine, &mut tellings), Step::Idle);
+        let now = engine.kv_cache_usage().expect("it has a cache");
+        assert!(now > usage && now < 0.5, "one of two slots: {now}");
+        usage = now;
+    }
+    while step(&mut engine, &mut tellings) != Step::Idle {}
+    assert_eq!(engine.kv_cache_usage(), Some(0.0));
+}

@@ -46,12 +46,12 @@ impl Format {
 /// One family of series. A series is printed once: what several pools or replicas say under the
 /// same labels is added up.
 struct Family {
-    samples: Vec<(String, u64)>,
+    samples: Vec<(String, f64)>,
     places: HashMap<String, usize>,
 }
 
 impl Family {
-    fn sample(&mut self, series: String, value: u64) {
+    fn sample(&mut self, series: String, value: f64) {
         match self.places.get(&series) {
             Some(place) => self.samples[*place].1 += value,
             None => {
@@ -59,6 +59,14 @@ impl Family {
                 self.samples.push((series, value));
             }
         }
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the formats know doubles only; what is lost of a count beyond 2^53 is its last bit"
+    )]
+    fn count(&mut self, series: String, count: u64) {
+        self.sample(series, count as f64);
     }
 }
 
@@ -104,7 +112,7 @@ impl Page {
         fill: impl FnOnce(&mut dyn FnMut(&str, u64)),
     ) {
         self.family(name, kind, help, |family| {
-            fill(&mut |labels, value| family.sample(format!("{name}{{{labels}}}"), value));
+            fill(&mut |labels, count| family.count(format!("{name}{{{labels}}}"), count));
         });
     }
 
@@ -128,6 +136,7 @@ pub fn expose(
     refusals(&mut page, snapshot, shards);
     tokens(&mut page, snapshot);
     pools(&mut page, snapshot);
+    kv_caches(&mut page, snapshot);
     catalog::models(&mut page, snapshot, catalog);
     catalog::verifications(&mut page, catalog);
     latencies(&mut page, snapshot);
@@ -237,6 +246,24 @@ fn tokens(page: &mut Page, snapshot: &Snapshot) {
     });
 }
 
+fn kv_caches(page: &mut Page, snapshot: &Snapshot) {
+    let help = "How full the KV caches of a replica's slots are, from 0 to 1.";
+    page.family("kv_cache_usage_ratio", "gauge", help, |family| {
+        for pool in snapshot.all() {
+            for replica in &pool.replicas {
+                let labels = format!(
+                    "{},replica_id=\"{}\"",
+                    pool_labels(pool),
+                    escaped(&replica.id)
+                );
+                if let Some(usage) = replica.condition.kv_cache_usage() {
+                    family.sample(format!("kv_cache_usage_ratio{{{labels}}}"), usage);
+                }
+            }
+        }
+    });
+}
+
 fn pools(page: &mut Page, snapshot: &Snapshot) {
     page.gauge("queue_depth", "Tasks waiting for a slot.", |sample| {
         for pool in snapshot.all() {
@@ -297,13 +324,13 @@ fn histogram<const N: usize>(
         let mut count = 0;
         for (at, bound) in bounds_ms.iter().enumerate() {
             count += sum(&|histogram| &histogram.counts[at]);
-            family.sample(format!("{name}_bucket{{{labels},le=\"{bound}\"}}"), count);
+            family.count(format!("{name}_bucket{{{labels},le=\"{bound}\"}}"), count);
         }
         count += sum(&|histogram| &histogram.above);
-        family.sample(format!("{name}_bucket{{{labels},le=\"+Inf\"}}"), count);
+        family.count(format!("{name}_bucket{{{labels},le=\"+Inf\"}}"), count);
         let sum_ms = sum(&|histogram| &histogram.sum_ms);
-        family.sample(format!("{name}_sum{{{labels}}}"), sum_ms);
-        family.sample(format!("{name}_count{{{labels}}}"), count);
+        family.count(format!("{name}_sum{{{labels}}}"), sum_ms);
+        family.count(format!("{name}_count{{{labels}}}"), count);
     }
 }
 

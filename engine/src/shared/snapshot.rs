@@ -73,12 +73,15 @@ pub struct Replica {
 #[derive(Debug)]
 pub struct Condition {
     inner: Mutex<(ReplicaState, Option<String>)>,
+    /// The bits of a double from 0 to 1; not a number while nothing was told.
+    kv_cache_usage: AtomicU64,
 }
 
 impl Default for Condition {
     fn default() -> Self {
         Self {
             inner: Mutex::new((ReplicaState::Starting, None)),
+            kv_cache_usage: AtomicU64::new(f64::NAN.to_bits()),
         }
     }
 }
@@ -99,6 +102,17 @@ impl Condition {
         let mut inner = self.lock();
         inner.0 = state;
         inner.1 = error.or(inner.1.take());
+    }
+
+    /// How full the KV caches of its slots are, from 0 to 1, if its engine tells.
+    pub fn kv_cache_usage(&self) -> Option<f64> {
+        let usage = f64::from_bits(self.kv_cache_usage.load(Relaxed));
+        (!usage.is_nan()).then_some(usage)
+    }
+
+    /// Its engine tells how full they are.
+    pub fn set_kv_cache_usage(&self, usage: f64) {
+        self.kv_cache_usage.store(usage.to_bits(), Relaxed);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, (ReplicaState, Option<String>)> {

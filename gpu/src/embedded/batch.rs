@@ -298,6 +298,19 @@ impl LocalEngine for Engine {
     fn kept(&mut self, tell: &mut dyn FnMut(SessionKey, u64)) {
         self.warm.news(tell);
     }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "contexts and slots are thousands"
+    )]
+    fn kv_cache_usage(&self) -> Option<f64> {
+        let EngineOptions {
+            slots,
+            context_tokens,
+        } = self.options;
+        let cached: usize = self.running.iter().map(|sequence| sequence.cached).sum();
+        Some(cached as f64 / (f64::from(slots) * f64::from(context_tokens)))
+    }
 }
 
 impl Sequence {
