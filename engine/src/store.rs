@@ -23,7 +23,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     thread,
     time::Duration,
@@ -42,6 +45,7 @@ use self::{
 };
 use crate::{
     api::error::{ApiError, Code},
+    clock::Clock,
     logs,
     settings::StartError,
     shared::catalog::Catalog,
@@ -51,6 +55,11 @@ use crate::{
 pub const JOBS_MAX: usize = 256;
 /// Verifications that may wait: each reads a file of gigabytes.
 const VERIFICATIONS_MAX: usize = 64;
+/// Transcripts that may gather: each holds at most a task's log.
+const FILINGS_MAX: usize = 4096;
+/// How long transcripts gather before they are written: nobody waits for one, and the disk has other
+/// things to do than to be waited for once a task.
+const GATHER: Duration = Duration::from_millis(100);
 /// When to ask again if the queue is full: by then a disk that works has done hundreds.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// How long a stopping daemon waits for its disk.
@@ -82,6 +91,8 @@ trait Work: Send {
 
 enum Job {
     Work(Box<dyn Work>),
+    /// Transcripts have begun to gather.
+    Filed,
     Close,
 }
 
@@ -123,7 +134,10 @@ pub struct Store {
     pub settings: StoreSettings,
     catalog: ArcSwap<Catalog>,
     jobs: Sender<Job>,
+    filings: Sender<Box<dyn Work>>,
     verifications: Sender<Verification>,
+    /// Whether the thread has been told that transcripts gather.
+    gathering: AtomicBool,
     /// Transcripts that found the queue full, since the thread last looked.
     dropped: AtomicU64,
 }
@@ -208,11 +222,14 @@ pub fn start(
     let database = open(&path).map_err(unreadable)?;
     let ledger = Ledger::load(&database, &settings).map_err(unreadable)?;
     let (jobs, queue) = bounded(JOBS_MAX);
+    let (filings, filed) = bounded(FILINGS_MAX);
     let (verifications, files) = bounded(VERIFICATIONS_MAX);
     let store = Arc::new(Store {
         catalog: ArcSwap::new(Arc::clone(&ledger.catalog)),
         jobs,
+        filings,
         verifications,
+        gathering: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
         settings,
     });
@@ -221,11 +238,12 @@ pub fn start(
         path,
         database: Some(database),
         ledger,
+        clock: Clock::start(),
     };
     let (ends, ended) = bounded(0);
     spawn("store", move || {
         let _ends = ends;
-        keeper.serve(&queue);
+        keeper.serve(&queue, &filed);
     })?;
     let verified = Arc::clone(&store);
     spawn("verify", move || verification::serve(&verified, &files))?;
@@ -289,26 +307,42 @@ struct Keeper {
     database: Option<Database>,
     /// As it stands on the disk.
     ledger: Ledger,
+    clock: Clock,
 }
 
 impl Keeper {
-    fn serve(mut self, queue: &Receiver<Job>) {
+    /// What somebody waits for is begun at once; transcripts go with it, or when they have gathered.
+    fn serve(mut self, queue: &Receiver<Job>, filed: &Receiver<Box<dyn Work>>) {
+        let mut gathered_at = None;
         loop {
-            let mut closing = false;
-            let batch: Vec<Box<dyn Work>> = match queue.recv_timeout(TICK) {
+            let now = self.clock.elapsed();
+            let wait = gathered_at.map_or(TICK, |at: Duration| at.saturating_sub(now));
+            let jobs = match queue.recv_timeout(wait) {
                 Ok(first) => iter::once(first)
                     .chain(queue.try_iter().take(JOBS_MAX - 1))
-                    .filter_map(|job| match job {
-                        Job::Work(work) => Some(work),
-                        Job::Close => {
-                            closing = true;
-                            None
-                        }
-                    })
                     .collect(),
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            let (is_idle, mut closing) = (jobs.is_empty(), false);
+            let mut batch: Vec<_> = jobs
+                .into_iter()
+                .filter_map(|job| match job {
+                    Job::Work(work) => Some(work),
+                    Job::Filed => None,
+                    Job::Close => {
+                        closing = true;
+                        None
+                    }
+                })
+                .collect();
+            if batch.is_empty() && !is_idle && !closing {
+                gathered_at = gathered_at.or(Some(self.clock.elapsed() + GATHER));
+                continue;
+            }
+            gathered_at = None;
+            self.store.gathering.store(false, SeqCst);
+            batch.extend(filed.try_iter().take(FILINGS_MAX));
             self.carry_out(batch);
             if closing {
                 return;

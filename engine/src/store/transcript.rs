@@ -4,7 +4,10 @@
 //! thread's work. A transcript is never waited for: when the queue is full it is dropped, and the
 //! log counts it.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::Ordering::{Relaxed, SeqCst},
+};
 
 use crossbeam::channel::TrySendError;
 use orchestratord_http::sse;
@@ -142,8 +145,11 @@ impl Store {
             transcript,
             id: None,
         };
-        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Work(Box::new(filing))) {
-            self.dropped.fetch_add(1, Relaxed);
+        match self.filings.try_send(Box::new(filing)) {
+            // The first to gather; if the store is too busy to hear of it, it will look anyway.
+            Ok(()) if !self.gathering.swap(true, SeqCst) => drop(self.jobs.try_send(Job::Filed)),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => drop(self.dropped.fetch_add(1, Relaxed)),
         }
     }
 }
