@@ -1,4 +1,4 @@
-//! The table of routes: method, path, scope, handler.
+//! From a request to its handler.
 //!
 //! A handler is a plain function from a [`Call`] to an [`Outcome`]. It never waits: what takes time
 //! (a stream, a task that lives elsewhere) is an outcome that the connection acts on. A panic in a
@@ -13,6 +13,7 @@ mod list;
 mod meta;
 mod pool;
 mod session;
+mod table;
 pub mod task;
 
 use std::{
@@ -22,19 +23,12 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use orchestratord_http::{
-    BodyLength,
-    Method::{self, Delete, Get, Post},
-    server::Request,
-};
+use orchestratord_http::{BodyLength, Method, server::Request};
 use orchestratord_sched::ShardId;
 use uuid::Uuid;
 
 pub(crate) use self::description::document;
-use self::description::{
-    Content::{Document, Events, Json, Metrics, Nothing, Text},
-    Description, describe,
-};
+use self::table::Route;
 use super::{Shard, reader::Subscription, reply::Reply};
 use crate::{
     api::error::{ApiError, Code},
@@ -77,260 +71,6 @@ fn later<T: 'static>(
 
 type Handler = fn(&Shard, &Call) -> Result<Outcome, ApiError>;
 
-/// One row of the table.
-pub(super) struct Route {
-    method: Method,
-    /// Segments; `{}` matches any one.
-    path: &'static [&'static str],
-    /// What the caller's key must cover; `None` is open to everybody.
-    scope: Option<Scope>,
-    handler: Handler,
-    /// What the published description says of it. It expects a body of JSON if this names one.
-    description: Description,
-}
-
-impl Route {
-    const fn takes_json(&self) -> bool {
-        self.description.body.is_some()
-    }
-}
-
-const fn route(
-    method: Method,
-    path: &'static [&'static str],
-    scope: Option<Scope>,
-    handler: Handler,
-    description: Description,
-) -> Route {
-    Route {
-        method,
-        path,
-        scope,
-        handler,
-        description,
-    }
-}
-
-const DATA: Option<Scope> = Some(Scope::Data);
-const CONTROL: Option<Scope> = Some(Scope::Control);
-const METRICS: Option<Scope> = Some(Scope::Metrics);
-const OPEN: Option<Scope> = None;
-
-static ROUTES: &[Route] = &[
-    route(
-        Post,
-        &["v2", "tasks"],
-        DATA,
-        task::submit,
-        describe("Submit a task")
-            .takes("TaskRequest")
-            .answers(202, Json("Accepted"))
-            .refuses(&[404, 409, 429]),
-    ),
-    route(
-        Get,
-        &["v2", "tasks"],
-        DATA,
-        list::list,
-        describe("List your tasks")
-            .reads(description::PAGE)
-            .answers(200, Json("TaskList")),
-    ),
-    route(
-        Get,
-        &["v2", "tasks", "{}"],
-        DATA,
-        task::show,
-        describe("How a task stands").answers(200, Json("TaskView")),
-    ),
-    route(
-        Get,
-        &["v2", "tasks", "{}", "events"],
-        DATA,
-        task::events,
-        describe("Read a task's events")
-            .reads(description::STREAM)
-            .answers(200, Events),
-    ),
-    route(
-        Post,
-        &["v2", "tasks", "{}", "cancel"],
-        DATA,
-        task::cancel,
-        describe("End a task").answers(204, Nothing),
-    ),
-    route(
-        Get,
-        &["v2", "sessions", "{}"],
-        DATA,
-        session::show,
-        describe("What a session may still spend").answers(200, Json("SessionView")),
-    ),
-    route(
-        Delete,
-        &["v2", "sessions", "{}"],
-        DATA,
-        session::delete,
-        describe("End a session").answers(204, Nothing),
-    ),
-    route(
-        Get,
-        &["v2", "pools"],
-        DATA,
-        pool::list,
-        describe("List the pools").answers(200, Json("PoolList")),
-    ),
-    route(
-        Get,
-        &["v2", "pools", "{}", "health"],
-        DATA,
-        pool::health,
-        describe("How a pool stands").answers(200, Json("PoolHealth")),
-    ),
-    route(
-        Post,
-        &["v2", "pools", "{}", "drain"],
-        CONTROL,
-        control::drain,
-        describe("Take a pool out of service")
-            .takes("DrainRequest")
-            .answers(202, Json("PoolChanged")),
-    ),
-    route(
-        Post,
-        &["v2", "pools", "{}", "undrain"],
-        CONTROL,
-        control::undrain,
-        describe("Take a pool back into service").answers(202, Json("PoolChanged")),
-    ),
-    route(
-        Post,
-        &["v2", "pools", "{}", "reload"],
-        CONTROL,
-        control::reload,
-        describe("Give a pool another model")
-            .takes("ReloadRequest")
-            .answers(200, Json("PoolChanged"))
-            .refuses(&[409]),
-    ),
-    route(
-        Post,
-        &["v2", "pools", "{}", "purge"],
-        CONTROL,
-        control::purge,
-        describe("Remove a pool's engines or files")
-            .takes("PurgeRequest")
-            .answers(202, Json("PoolChanged"))
-            .refuses(&[409]),
-    ),
-    route(
-        Post,
-        &["v2", "artifacts"],
-        DATA,
-        artifact::store,
-        describe("Keep an artifact")
-            .takes("ArtifactSpec")
-            .answers(201, Json("ArtifactCreated")),
-    ),
-    route(
-        Get,
-        &["v2", "artifacts", "{}"],
-        DATA,
-        artifact::show,
-        describe("Read an artifact back").answers(200, Json("Artifact")),
-    ),
-    route(
-        Post,
-        &["v2", "catalog", "models"],
-        CONTROL,
-        catalog::register,
-        describe("Register a model")
-            .reads(description::TRUST)
-            .takes("ModelSpec")
-            .answers(201, Json("ModelView"))
-            .refuses(&[409]),
-    ),
-    route(
-        Get,
-        &["v2", "catalog", "models", "{}"],
-        DATA,
-        catalog::show,
-        describe("How a model stands").answers(200, Json("ModelView")),
-    ),
-    route(
-        Delete,
-        &["v2", "catalog", "models", "{}"],
-        CONTROL,
-        catalog::remove,
-        describe("Forget a model").answers(204, Nothing),
-    ),
-    route(
-        Post,
-        &["v2", "catalog", "models", "{}", "verify"],
-        CONTROL,
-        catalog::verify,
-        describe("Hash a model's file").answers(202, Json("ModelView")),
-    ),
-    route(
-        Post,
-        &["v2", "catalog", "models", "{}", "state"],
-        CONTROL,
-        catalog::set_state,
-        describe("Retire a model, or take it back")
-            .takes("StateRequest")
-            .answers(202, Json("ModelView")),
-    ),
-    route(
-        Get,
-        &["v2", "meta", "capabilities"],
-        DATA,
-        meta::capabilities,
-        describe("What the daemon can do").answers(200, Json("Capabilities")),
-    ),
-    route(
-        Get,
-        &["v2", "meta", "version"],
-        DATA,
-        meta::version,
-        describe("Which release it is").answers(200, Json("Version")),
-    ),
-    route(
-        Get,
-        &["openapi.json"],
-        OPEN,
-        meta::openapi,
-        describe("This description").answers(200, Document),
-    ),
-    route(
-        Get,
-        &["metrics"],
-        METRICS,
-        meta::metrics,
-        describe("Metrics, as Prometheus or OpenMetrics by `Accept`").answers(200, Metrics),
-    ),
-    route(
-        Get,
-        &["livez"],
-        OPEN,
-        health::live,
-        describe("Whether the daemon answers").answers(200, Text),
-    ),
-    route(
-        Get,
-        &["readyz"],
-        OPEN,
-        health::ready,
-        describe("Whether new work would be taken").answers(200, Text),
-    ),
-    route(
-        Get,
-        &["healthz"],
-        OPEN,
-        health::ready,
-        describe("Whether new work would be taken").answers(200, Text),
-    ),
-];
-
 /// Where a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -354,12 +94,6 @@ pub struct Call {
     pub hops: usize,
     /// Who calls, or why the request goes no further. Decided before the body is read.
     admitted: Result<(&'static Route, Caller), ApiError>,
-}
-
-impl std::fmt::Debug for Route {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} /{}", self.method, self.path.join("/"))
-    }
 }
 
 impl Call {
@@ -446,7 +180,7 @@ fn admit(
 
 fn find(request: &Request) -> Result<&'static Route, ApiError> {
     let segments: Vec<_> = request.target.segments().collect();
-    let on_path = || ROUTES.iter().filter(|route| matches(route.path, &segments));
+    let on_path = || table::on_path(&segments);
     // HEAD is GET without a body (RFC 9110 §9.3.2); the framing leaves the body out.
     let method = match request.method {
         Method::Head => Method::Get,
@@ -471,14 +205,6 @@ fn allowed(method: Method) -> &'static str {
         Method::Get => "GET, HEAD",
         method => method.as_str(),
     }
-}
-
-fn matches(path: &[&str], segments: &[Cow<'_, str>]) -> bool {
-    path.len() == segments.len()
-        && path
-            .iter()
-            .zip(segments)
-            .all(|(expected, segment)| *expected == "{}" || *expected == segment)
 }
 
 fn identify(shard: &Shard, request: &Request, scope: Option<Scope>) -> Result<Caller, ApiError> {

@@ -18,7 +18,7 @@ use utoipa::{
     },
 };
 
-use super::{ROUTES, Route};
+use super::table::{ROUTES, Route};
 use crate::api::openapi::Bodies;
 
 /// What stands in the body of an answer.
@@ -193,7 +193,7 @@ fn describe_all() -> OpenApi {
             Method::Options => HttpMethod::Options,
         };
         api.paths
-            .add_path_operation(path(route), vec![method], operation(route));
+            .add_path_operation(route.path, vec![method], operation(route));
     }
     let components = api.components.get_or_insert_default();
     let key = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
@@ -203,18 +203,10 @@ fn describe_all() -> OpenApi {
     api
 }
 
-fn path(route: &Route) -> String {
-    let named = |segment: &&str| match *segment {
-        "{}" => "/{id}".to_owned(),
-        segment => format!("/{segment}"),
-    };
-    route.path.iter().map(named).collect()
-}
-
 fn operation(route: &Route) -> Operation {
     let description = &route.description;
     let mut operation = OperationBuilder::new().summary(Some(description.summary));
-    if route.path.contains(&"{}") {
+    if route.path.contains('{') {
         let id = ParameterBuilder::new()
             .name("id")
             .parameter_in(ParameterIn::Path)
@@ -254,7 +246,7 @@ fn refusals(route: &Route) -> impl Iterator<Item = u16> {
     of(true, ANY_REFUSAL)
         .chain(of(route.scope.is_some(), KEY_REFUSALS))
         .chain(of(route.takes_json(), BODY_REFUSALS))
-        .chain(of(route.path.contains(&"{}"), &[404]))
+        .chain(of(route.path.contains('{'), &[404]))
         .chain(of(true, route.description.refusals))
 }
 
@@ -362,7 +354,7 @@ mod tests {
         for route in ROUTES {
             let method = route.method.as_str().to_lowercase();
             assert!(
-                document["paths"][path(route)][method].is_object(),
+                document["paths"][route.path][method].is_object(),
                 "{route:?}"
             );
         }
