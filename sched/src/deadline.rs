@@ -5,7 +5,7 @@
 //! thousand such tasks would be in time. A deadline that the queue will probably spoil is the
 //! caller's risk to take; `on_time_probability` names it.
 
-use crate::estimate::{Estimate, Progress};
+use crate::estimate::{Estimate, Progress, Text};
 use core::time::Duration;
 
 /// Whether a task with a deadline should be let in.
@@ -21,10 +21,10 @@ pub enum Feasibility {
 const CHANCE_MIN: f64 = 0.001;
 
 impl Feasibility {
-    /// Of a task that expects so many tokens and has so much time from now.
+    /// Of a task that asks for this text and has so much time from now.
     #[must_use]
-    pub fn of(estimate: &Estimate, expected_tokens: u32, time_left: Duration) -> Self {
-        let chance = estimate.on_time_probability(Progress::Prefill, expected_tokens, time_left);
+    pub fn of(estimate: &Estimate, text: Text, time_left: Duration) -> Self {
+        let chance = estimate.on_time_probability(Progress::Prefill, text, time_left);
         if chance < CHANCE_MIN {
             Self::Infeasible
         } else {
@@ -37,10 +37,18 @@ impl Feasibility {
 mod tests {
     use super::*;
 
+    fn text(tokens: u32) -> Text {
+        Text {
+            tokens_expected: tokens,
+            tokens_max: tokens,
+            tokens_out: 0,
+        }
+    }
+
     #[test]
     fn a_millisecond_for_a_hundred_tokens_is_infeasible_before_anything_was_seen() {
         let estimate = Estimate::new();
-        let of = |time_left| Feasibility::of(&estimate, 100, time_left);
+        let of = |time_left| Feasibility::of(&estimate, text(100), time_left);
         assert_eq!(of(Duration::from_millis(1)), Feasibility::Infeasible);
         assert_eq!(of(Duration::from_secs(2)), Feasibility::Feasible);
     }
@@ -50,13 +58,16 @@ mod tests {
         let mut estimate = Estimate::new();
         let tight = Duration::from_millis(5);
         assert_eq!(
-            Feasibility::of(&estimate, 10, tight),
+            Feasibility::of(&estimate, text(10), tight),
             Feasibility::Infeasible
         );
         for _ in 0..1000 {
             estimate.observe_first_token(Duration::from_micros(500));
             estimate.observe_decode(Duration::from_micros(1000), 10);
         }
-        assert_eq!(Feasibility::of(&estimate, 10, tight), Feasibility::Feasible);
+        assert_eq!(
+            Feasibility::of(&estimate, text(10), tight),
+            Feasibility::Feasible
+        );
     }
 }

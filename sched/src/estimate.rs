@@ -1,10 +1,11 @@
 //! How long will it take? One estimator answers every such question of a pool: when a task will
 //! start, whether it will end in time, when to come back.
 //!
-//! Three durations are watched, each as a decayed mean and variance ([`moments`]): from slot to
-//! first token, from token to token, and how long a slot is held. What is asked is a sum of them;
-//! means and variances add up, and the sum is read as a log-normal ([`log_normal`]), which is
-//! never negative and has the long right tail that generation times have.
+//! Four things are watched, each as a decayed mean and variance ([`moments`]): the time from slot to
+//! first token, the time from token to token, how long a slot is held, and how long texts get
+//! ([`length`]). For each of some equally likely lengths of the text, the time left is a sum; means
+//! and variances add up, and the sum is read as a log-normal ([`log_normal`]), which is never
+//! negative and has the long right tail that generation times have. The odds are the average.
 //!
 //! ```text
 //!   waiting for a slot      prefill              decode
@@ -13,13 +14,17 @@
 //! ```
 //!
 //! Waiting: with `c` slots, each held for `s` on average, slots fall free `c / s` times a second,
-//! and the task starts when its turn, the `k`-th, comes. Decode: how fast tokens come is a trait
+//! and the task starts when its turn, the `k`-th, comes. The mean of `s` is itself known from a few
+//! tasks only; over many turns that matters more than how the turns differ. Decode: how fast tokens come is a trait
 //! of the task (its batch, its context) rather than of each token, so the deviations of `n` tokens
 //! add up to `n` times one, not to its square root.
 
+mod length;
 mod log_normal;
 mod moments;
 
+pub use self::length::Text;
+use self::length::{LENGTHS, Lengths};
 use self::moments::Moments;
 use core::time::Duration;
 
@@ -60,6 +65,7 @@ pub struct Estimate {
     first_token: Moments,
     token: Moments,
     service: Moments,
+    lengths: Lengths,
 }
 
 /// Before anything was seen: what a mid-sized model on one GPU does for a short prompt. The first
@@ -79,9 +85,10 @@ impl Estimate {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            first_token: Moments::new(FIRST_TOKEN_PRIOR),
-            token: Moments::new(TOKEN_PRIOR),
-            service: Moments::new(SERVICE_PRIOR),
+            first_token: unseen(FIRST_TOKEN_PRIOR),
+            token: unseen(TOKEN_PRIOR),
+            service: unseen(SERVICE_PRIOR),
+            lengths: Lengths::new(),
         }
     }
 
@@ -95,6 +102,11 @@ impl Estimate {
         if tokens > 0 {
             self.token.observe(span.as_secs_f64() / f64::from(tokens));
         }
+    }
+
+    /// A text of which `expected` tokens were expected has ended by itself with this many.
+    pub fn observe_length(&mut self, expected: u32, tokens_out: u32) {
+        self.lengths.observe(expected, tokens_out);
     }
 
     /// A slot was held this long, however its task ended.
@@ -113,21 +125,20 @@ impl Estimate {
         Duration::try_from_secs_f64(wait.mean).unwrap_or(Duration::MAX)
     }
 
-    /// How likely the last of `tokens_left` tokens comes within `time_left`, from 0 to 1.
+    /// How likely the last token of a text comes within `time_left`, from 0 to 1.
     #[must_use]
-    pub fn on_time_probability(
-        &self,
-        progress: Progress,
-        tokens_left: u32,
-        time_left: Duration,
-    ) -> f64 {
-        let decode = self.decode(tokens_left);
-        let left = match progress {
-            Progress::Decode => decode,
-            Progress::Prefill => decode + self.first_token(),
-            Progress::Queued(load) => decode + self.first_token() + self.wait(load),
+    pub fn on_time_probability(&self, progress: Progress, text: Text, time_left: Duration) -> f64 {
+        let until_decode = match progress {
+            Progress::Decode => Span::default(),
+            Progress::Prefill => self.first_token(),
+            Progress::Queued(load) => self.first_token() + self.wait(load),
         };
-        log_normal::probability_below(time_left.as_secs_f64(), left)
+        let odds = |tokens| {
+            let left = until_decode + self.decode(tokens);
+            log_normal::probability_below(time_left.as_secs_f64(), left)
+        };
+        let sum: f64 = self.lengths.left(text).map(odds).sum();
+        sum / f64::from(LENGTHS)
     }
 
     fn wait(&self, load: Load) -> Span {
@@ -137,7 +148,8 @@ impl Estimate {
         }
         Span {
             mean: turns * self.service.mean() / slots,
-            variance: turns * self.service.variance() / (slots * slots),
+            variance: turns * (self.service.variance() + turns * self.service.variance_of_mean())
+                / (slots * slots),
         }
     }
 
@@ -148,13 +160,17 @@ impl Estimate {
         }
     }
 
-    fn decode(&self, tokens: u32) -> Span {
-        let tokens = f64::from(tokens);
+    fn decode(&self, tokens: f64) -> Span {
         Span {
             mean: tokens * self.token.mean(),
             variance: tokens * tokens * self.token.variance(),
         }
     }
+}
+
+/// A deviation as large as the mean: an honest "no idea".
+const fn unseen(prior: Duration) -> Moments {
+    Moments::new(prior.as_secs_f64(), prior.as_secs_f64())
 }
 
 /// A duration that is not known exactly: its mean in seconds, and its variance.
@@ -186,9 +202,19 @@ mod tests {
         for _ in 0..1000 {
             estimate.observe_first_token(Duration::from_millis(100));
             estimate.observe_decode(Duration::from_secs(1), 100);
+            estimate.observe_length(100, 100);
             estimate.observe_service(Duration::from_secs(2));
         }
         estimate
+    }
+
+    /// All of it is still to come.
+    fn text(tokens: u32) -> Text {
+        Text {
+            tokens_expected: tokens,
+            tokens_max: tokens,
+            tokens_out: 0,
+        }
     }
 
     fn load(tasks_ahead: u32, slots_free: u32) -> Load {
@@ -225,7 +251,8 @@ mod tests {
             slots_free: 0,
         };
         assert_eq!(steady().predicted_start(none), Duration::MAX);
-        let odds = steady().on_time_probability(Progress::Queued(none), 1, Duration::from_secs(60));
+        let odds =
+            steady().on_time_probability(Progress::Queued(none), text(1), Duration::from_secs(60));
         assert_eq!(odds, 0.0);
     }
 
@@ -233,7 +260,7 @@ mod tests {
     fn a_steady_engine_is_trusted_to_the_point() {
         let odds = |time_left_ms| {
             let time_left = Duration::from_millis(time_left_ms);
-            steady().on_time_probability(Progress::Prefill, 100, time_left)
+            steady().on_time_probability(Progress::Prefill, text(100), time_left)
         };
         assert!(odds(1000) < 0.01, "100 tokens take 1.1 s: {}", odds(1000));
         assert!(odds(1200) > 0.99, "100 tokens take 1.1 s: {}", odds(1200));
@@ -243,7 +270,7 @@ mod tests {
     fn the_odds_grow_with_time_and_shrink_with_work() {
         let estimate = Estimate::new();
         let odds = |tokens, secs| {
-            estimate.on_time_probability(Progress::Decode, tokens, Duration::from_secs(secs))
+            estimate.on_time_probability(Progress::Decode, text(tokens), Duration::from_secs(secs))
         };
         for tokens in [1, 10, 100, 1000] {
             for secs in [1, 2, 4, 8, 16] {
@@ -257,7 +284,8 @@ mod tests {
     #[test]
     fn no_time_is_never_enough_and_no_work_always_done() {
         let estimate = Estimate::new();
-        let odds = |tokens, time| estimate.on_time_probability(Progress::Decode, tokens, time);
+        let odds =
+            |tokens, time| estimate.on_time_probability(Progress::Decode, text(tokens), time);
         assert_eq!(odds(1, Duration::ZERO), 0.0);
         assert_eq!(odds(0, Duration::ZERO), 1.0);
     }

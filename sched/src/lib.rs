@@ -79,7 +79,7 @@ pub mod urgency;
 pub use admission::{Admission, Admitted, Policy, Refused};
 pub use deadline::Feasibility;
 pub use dispatch::{Dispatched, Dispatcher, Origin};
-pub use estimate::{Estimate, Load, Progress};
+pub use estimate::{Estimate, Load, Progress, Text};
 pub use lifecycle::{ReplicaEvent, ReplicaState, TaskEvent, TaskState};
 pub use queue::Ticket;
 pub use shared::{Full, Lease, Pool, PoolOptions, ReplicaIndex, ShardId};

@@ -7,7 +7,7 @@
 use std::{cmp::Ordering, fmt, str::FromStr, time::Duration};
 
 use orchestratord_gpu::Sampling;
-use orchestratord_sched::Class;
+use orchestratord_sched::{Class, Text};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -151,6 +151,15 @@ impl Submission {
     /// 400 with a sentence that names the field.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         super::parse::<TaskRequest>(body)?.check()
+    }
+
+    /// What is known of its text when it has so many tokens.
+    pub const fn text(&self, tokens_out: u32) -> Text {
+        Text {
+            tokens_expected: self.expected_tokens,
+            tokens_max: self.max_tokens,
+            tokens_out,
+        }
     }
 }
 

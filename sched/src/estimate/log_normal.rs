@@ -22,6 +22,21 @@ pub(super) fn probability_below(bound: f64, span: Span) -> f64 {
     normal_below(distance / shape_squared.sqrt())
 }
 
+/// 1 - Φ.
+pub(super) fn normal_above(z: f64) -> f64 {
+    normal_below(-z)
+}
+
+/// Where a share of `above`, from just over 0 to 1, lies above: by formula 26.2.23 of the same, off by less than 4.5e-4.
+pub(super) fn normal_deviate(above: f64) -> f64 {
+    let tail = above.min(1.0 - above).max(f64::MIN_POSITIVE);
+    let t = (-2.0 * tail.ln()).sqrt();
+    let numerator = 2.515_517 + t * (0.802_853 + t * 0.010_328);
+    let denominator = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
+    let distance = t - numerator / denominator;
+    if above < 0.5 { distance } else { -distance }
+}
+
 /// Φ, by formula 26.2.17 of Abramowitz & Stegun, "Handbook of Mathematical Functions" (1964):
 /// off by less than 7.5e-8.
 fn normal_below(z: f64) -> f64 {
@@ -55,6 +70,14 @@ mod tests {
             (1.644_85, 0.95),
         ] {
             assert!((normal_below(z) - below).abs() < 1e-6, "{z}");
+        }
+    }
+
+    #[test]
+    fn a_deviate_is_where_its_share_lies_above() {
+        for above in [1e-5, 0.025, 0.3, 0.5, 0.8, 0.999] {
+            let found = normal_above(normal_deviate(above));
+            assert!((found - above).abs() < 1e-3, "{above}: {found}");
         }
     }
 

@@ -5,8 +5,6 @@
 //! variance", 2009, eq. 143, after West, CACM 22(9), 1979). Early on the weight is that of a plain
 //! average, so that the prior counts as one observation and no more.
 
-use core::time::Duration;
-
 /// What the newest observation weighs at least: the last fifty or so decide, about a minute of a
 /// busy pool.
 const WEIGHT_MIN: f64 = 0.02;
@@ -20,18 +18,17 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    /// Nothing seen, and a deviation as large as the mean: an honest "no idea".
-    pub(super) fn new(prior: Duration) -> Self {
-        let mean = prior.as_secs_f64();
+    /// Nothing seen.
+    pub(super) const fn new(mean: f64, deviation: f64) -> Self {
         Self {
             mean,
-            variance: mean * mean,
+            variance: deviation * deviation,
             weight: 0.5,
         }
     }
 
-    pub(super) fn observe(&mut self, seconds: f64) {
-        let deviation = seconds - self.mean;
+    pub(super) fn observe(&mut self, value: f64) {
+        let deviation = value - self.mean;
         self.mean += self.weight * deviation;
         self.variance = (1.0 - self.weight) * (self.variance + self.weight * deviation * deviation);
         // 1/2, 1/3, 1/4, …
@@ -45,6 +42,17 @@ impl Moments {
     pub(super) const fn variance(&self) -> f64 {
         self.variance
     }
+
+    /// What the next observation will weigh.
+    pub(super) const fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// How far the mean itself may be off: the variance of a mean of decayed weights, which add up
+    /// to `weight / (2 - weight)` when squared.
+    pub(super) fn variance_of_mean(&self) -> f64 {
+        self.variance * self.weight / (2.0 - self.weight)
+    }
 }
 
 #[cfg(test)]
@@ -52,7 +60,7 @@ mod tests {
     use super::*;
 
     fn after(observations: &[f64]) -> Moments {
-        let mut moments = Moments::new(Duration::from_secs(1));
+        let mut moments = Moments::new(1.0, 1.0);
         for seconds in observations {
             moments.observe(*seconds);
         }

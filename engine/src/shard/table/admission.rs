@@ -130,8 +130,7 @@ impl Table {
         let now = self.now();
         let estimate = &self.lane(&pool).estimate;
         if let Some(deadline) = submission.deadline
-            && Feasibility::of(estimate, submission.expected_tokens, deadline)
-                == Feasibility::Infeasible
+            && Feasibility::of(estimate, submission.text(0), deadline) == Feasibility::Infeasible
         {
             let message = "`deadline_ms` can't be met: the work alone takes longer than that";
             return Err((

@@ -93,15 +93,12 @@ impl Table {
                 self.shared.sessions.remaining(&record.owner, turn)
             });
         let estimate = &self.lane(&record.pool).estimate;
-        let tokens_left = record
-            .submission
-            .expected_tokens
-            .saturating_sub(task.tokens_out);
+        let text = record.submission.text(task.tokens_out);
         let time_left = record.deadline.map(|deadline| deadline.since(now));
         Metrics {
             queue_depth: record.pool.queue_depth(),
             on_time_probability: time_left.map_or(1.0, |time_left| {
-                estimate.on_time_probability(Progress::Decode, tokens_left, time_left)
+                estimate.on_time_probability(Progress::Decode, text, time_left)
             }),
             kv_warmth: task.kv_warmth(),
             budgets: remaining.into(),
@@ -119,6 +116,9 @@ impl Table {
             let counters = self.replica_counters(&run.replica);
             counters.tokens_out.add(unseen.into());
         }
+        let record = &ended.record;
+        let estimate = &mut self.lane(&record.pool).estimate;
+        estimate.observe_length(record.submission.expected_tokens, ended.tokens_out);
         drop(ended);
         self.settle(task, run, None);
     }
