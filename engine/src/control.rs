@@ -173,8 +173,8 @@ impl Changes {
 
     /// How long nothing needs to be done if nobody asks for anything.
     fn wait(&self, shared: &Shared) -> Duration {
-        let looks = self.purges.is_empty() && self.retirements.is_empty();
-        let tick = if looks { TICK } else { IDLE_TICK };
+        let none_waits = self.purges.is_empty() && self.retirements.is_empty();
+        let tick = if none_waits { TICK } else { IDLE_TICK };
         let next = self.drains.next(shared.clock.now());
         next.map_or(tick, |next| next.min(tick))
     }

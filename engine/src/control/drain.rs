@@ -8,13 +8,18 @@ use super::tell_shards;
 use crate::{
     api::error::{ApiError, Code},
     shard::mailbox::Message,
-    shared::{Shared, gate::Passage, snapshot::Pool},
+    shared::{
+        Shared,
+        gate::{Gate, Passage},
+    },
 };
 
 /// A drain that was asked for.
 pub struct Drain {
-    /// The pool; its gate says so already.
-    pub pool: Arc<Pool>,
+    /// The pool's id; not the pool, which may be replaced before the deadline.
+    pub pool_id: String,
+    /// Its gate, which says so already.
+    pub gate: Arc<Gate>,
     /// When what is left is ended.
     pub until: Instant,
 }
@@ -24,8 +29,10 @@ pub struct Drain {
 pub struct Drains(Vec<Drain>);
 
 impl Drains {
-    /// One more.
+    /// One more. Those that are not in force any more are forgotten.
     pub fn add(&mut self, drain: Drain) {
+        self.0
+            .retain(|drain| drain.gate.passage() == Passage::Draining(drain.until));
         self.0.push(drain);
     }
 
@@ -38,19 +45,20 @@ impl Drains {
     /// given another deadline, is not this one any more.
     pub fn end_due(&mut self, shared: &Shared) {
         let now = shared.clock.now();
-        let (due, ahead) = self.0.drain(..).partition(|drain| drain.until <= now);
+        let (due, ahead): (Vec<_>, Vec<_>) = self.0.drain(..).partition(|drain| drain.until <= now);
         self.0 = ahead;
-        for Drain { pool, until } in Vec::from_iter::<Vec<_>>(due) {
-            if pool.gate.replace(Passage::Draining(until), Passage::Closed) {
-                end_tasks(shared, &pool);
+        for drain in due {
+            let in_force = Passage::Draining(drain.until);
+            if drain.gate.replace(in_force, Passage::Closed) {
+                end_tasks(shared, &drain.pool_id);
             }
         }
     }
 }
 
 /// Ends every task of a pool whose gate is closed.
-pub fn end_tasks(shared: &Shared, pool: &Pool) {
-    let pools = shared.pools().keys(&pool.id);
+pub fn end_tasks(shared: &Shared, pool_id: &str) {
+    let pools = shared.pools().keys(pool_id);
     let error = Arc::new(ApiError::new(
         Code::PoolDraining,
         "the pool was taken out of service before the task had finished; send it again",

@@ -73,7 +73,7 @@ impl Purges {
         // From here on every shard finds the gate shut.
         await_shards(shared);
         if purge.pool.gate.passage() == Passage::Closed {
-            drain::end_tasks(shared, &purge.pool);
+            drain::end_tasks(shared, &purge.pool.id);
         }
         self.0.push(purge);
     }

@@ -37,7 +37,8 @@ pub(super) fn drain(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let before = pool.gate.passage();
     pool.gate.set(Passage::Draining(until));
     let drain = Drain {
-        pool: Arc::clone(&pool),
+        pool_id: pool.id.clone(),
+        gate: Arc::clone(&pool.gate),
         until,
     };
     command(shard, Command::Drain(drain)).inspect_err(|_| pool.gate.set(before))?;
