@@ -119,6 +119,15 @@ Feature: Error taxonomy
     And the body holds
       | retriable | true |
 
+  Scenario: an engine that nobody runs is not waited for
+    Given a daemon
+    When the client enqueues a task
+      | engine | "triton" |
+    Then the answer is 404 MODEL_NOT_FOUND
+    And the body holds
+      | message   | mentions engine |
+      | retriable | false           |
+
   Scenario: an engine that never gave a token fails its task
     Given a daemon started with --mock-fault die-after:0
     And the client enqueues a task

@@ -205,11 +205,12 @@ fn resolve(shard: &Shard, submission: &Submission) -> Result<Arc<Pool>, ApiError
     let pool = serving()
         .find(|pool| wanted.is_none_or(|engine| engine == pool.engine))
         .ok_or_else(|| {
+            shard.shared.metrics[shard.id.0].model_not_found.increment();
+            // Waiting would not help: no pool of it is down, there is none.
             ApiError::new(
-                Code::PoolUnavailable,
-                "no pool of that engine serves the model",
+                Code::ModelNotFound,
+                "no pool of that `engine` serves the model; GET /v2/pools lists them",
             )
-            .after(UNAVAILABLE_WAIT)
         })?;
     if let Some(unusable) = catalog.unusable(model_ref, pool, clock::unix_ms()) {
         let (reason, error) = refuse(unusable);
