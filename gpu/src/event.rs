@@ -1,5 +1,6 @@
 //! The words that all engines are translated to.
 
+use crate::generation::Workload;
 use compact_str::CompactString;
 use core::fmt;
 
@@ -68,6 +69,12 @@ pub enum Fault {
         /// Tokens that prompt and answer may have together.
         context_tokens: u32,
     },
+    /// The caller's: the engine does no work of this kind.
+    Unsupported(Workload),
+    /// The caller's: the engine does not take what was asked. One sentence.
+    Refused(CompactString),
+    /// Nobody's: the engine has too much to do, and another may have less.
+    Busy,
     /// The engine's: it must be built anew. One sentence.
     Broken(CompactString),
 }
@@ -83,7 +90,11 @@ impl fmt::Display for Fault {
                 "the prompt has {prompt_tokens} tokens or more, and with its answer it may have \
                  {context_tokens}: shorten it"
             ),
-            Self::Broken(reason) => f.write_str(reason),
+            Self::Unsupported(workload) => {
+                write!(f, "the engine does no {} work", workload.name())
+            }
+            Self::Busy => f.write_str("the engine has too much to do"),
+            Self::Refused(reason) | Self::Broken(reason) => f.write_str(reason),
         }
     }
 }

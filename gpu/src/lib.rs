@@ -6,7 +6,7 @@
 //!
 //! | word | meaning |
 //! | --- | --- |
-//! | generation | what is asked: a prompt, a bound, how to choose tokens, when to stop |
+//! | generation | what is asked: an input, a bound, how to choose tokens, when to stop |
 //! | sequence | one generation while it runs, named by a [`SequenceKey`] |
 //! | slot | room for one sequence |
 //! | step | one turn of an engine: every running sequence gets on by about one token |
@@ -17,17 +17,20 @@
 //! between steps, and calls [`step`](LocalEngine::step) when the last one says so:
 //!
 //! ```
-//! use orchestratord_gpu::{Event, Generation, LocalEngine, Sampling, SequenceKey, Step, mock};
+//! use orchestratord_gpu::{
+//!     Event, Generation, Input, LocalEngine, Sampling, SequenceKey, Step, mock,
+//! };
 //! use std::time::Duration;
 //!
 //! let mut engine = mock::Engine::new(mock::Options::default());
 //! let generation = Generation {
-//!     prompt: "Once upon a time".to_owned(),
+//!     input: Input::Prompt("Once upon a time".to_owned()),
 //!     max_tokens: 3,
 //!     sampling: Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 7 },
 //!     stop: Vec::new(),
 //!     session: None,
 //!     reuse: false,
+//!     traceparent: None,
 //! };
 //! engine.admit(Duration::ZERO, SequenceKey(1), generation).unwrap();
 //!
@@ -54,49 +57,19 @@
 
 pub mod embedded;
 pub mod event;
+mod generation;
+mod kind;
 pub mod mock;
 
 pub use event::{Event, Fault, Finish, Usage};
+pub use generation::{Generation, Input, Message, Role, Sampling, SessionKey, Workload};
+pub use kind::EngineKind;
 
 use core::time::Duration;
-
-/// What is asked of an engine.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Generation {
-    /// The text to continue.
-    pub prompt: String,
-    /// How many tokens to generate at most; at least 1.
-    pub max_tokens: u32,
-    /// How to choose among likely tokens.
-    pub sampling: Sampling,
-    /// Texts that end the generation where they would begin; none of them is empty.
-    pub stop: Vec<String>,
-    /// The conversation that it is a turn of: its KV cache may be kept for the next turn.
-    pub session: Option<SessionKey>,
-    /// Whether what the session's last turn left in the KV cache is used.
-    pub reuse: bool,
-}
-
-/// How the next token is chosen. First the temperature is applied, then `top_k`, then `top_p`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
-    /// 0 always takes the likeliest token; 1 takes tokens as often as the model thinks them likely.
-    pub temperature: f32,
-    /// Only the likeliest tokens that together have this probability, above 0 and at most 1.
-    pub top_p: f32,
-    /// Only so many of the likeliest tokens; 0 is no bound.
-    pub top_k: u32,
-    /// The same seed and generation give the same text on the same engine and machine.
-    pub seed: u64,
-}
 
 /// Names a running sequence; chosen by whoever admits it, unique while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceKey(pub u64);
-
-/// Names a conversation; the same for all its turns, and no other's ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionKey(pub u64);
 
 /// When an engine wants its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -159,7 +159,8 @@ impl LocalEngine for Engine {
         if self.broken || self.options.fault == Fault::RefusesAdmission {
             return Err(broken());
         }
-        let words = generation.prompt.split_whitespace().count();
+        let texts = generation.input.texts().into_iter();
+        let words: usize = texts.map(|text| text.split_whitespace().count()).sum();
         let sequence = Sequence {
             seed: self.options.seed ^ generation.sampling.seed,
             usage: Usage {
@@ -211,11 +212,11 @@ fn word(seed: u64, place: u32) -> CompactString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sampling;
+    use crate::{Input, Sampling};
 
     fn generation(max_tokens: u32, seed: u64) -> Generation {
         Generation {
-            prompt: "three little words".to_owned(),
+            input: Input::Prompt("three little words".to_owned()),
             max_tokens,
             sampling: Sampling {
                 temperature: 1.0,
@@ -226,6 +227,7 @@ mod tests {
             stop: Vec::new(),
             session: None,
             reuse: false,
+            traceparent: None,
         }
     }
 

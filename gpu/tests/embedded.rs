@@ -2,7 +2,8 @@
 
 use orchestratord_gpu::embedded::{Engine, EngineOptions, LoadError, Model, SHIPPED};
 use orchestratord_gpu::{
-    Event, Fault, Finish, Generation, LocalEngine, Sampling, SequenceKey, SessionKey, Step, Usage,
+    Event, Fault, Finish, Generation, Input, LocalEngine, Sampling, SequenceKey, SessionKey, Step,
+    Usage,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -24,7 +25,7 @@ fn engine(slots: u32) -> Engine {
 
 fn generation(prompt: &str, seed: u64, max_tokens: u32) -> Generation {
     Generation {
-        prompt: prompt.to_owned(),
+        input: Input::Prompt(prompt.to_owned()),
         max_tokens,
         sampling: Sampling {
             temperature: 0.9,
@@ -35,6 +36,7 @@ fn generation(prompt: &str, seed: u64, max_tokens: u32) -> Generation {
         stop: Vec::new(),
         session: None,
         reuse: true,
+        traceparent: None,
     }
 }
 

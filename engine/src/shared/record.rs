@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use orchestratord_gpu::{Generation, Sampling};
+use orchestratord_gpu::{Generation, Input, Sampling};
 use orchestratord_sched::{Class, Instant};
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ impl TaskRecord {
     /// What its engine is asked.
     pub fn generation(&self) -> Generation {
         Generation {
-            prompt: self.submission.prompt.clone(),
+            input: Input::Prompt(self.submission.prompt.clone()),
             max_tokens: self.submission.max_tokens,
             sampling: Sampling {
                 seed: self.seed,
@@ -72,6 +72,7 @@ impl TaskRecord {
             stop: self.submission.stop.clone(),
             session: self.turn.as_ref().map(|turn| turn.key),
             reuse: self.submission.kv_hint == KvHint::Reuse,
+            traceparent: None,
         }
     }
 

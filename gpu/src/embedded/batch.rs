@@ -14,7 +14,9 @@ use super::llama::Run;
 use super::sampler::Sampler;
 use super::text::Text;
 use super::warm::{Kept, Warm};
-use crate::{Event, Fault, Finish, Generation, LocalEngine, SequenceKey, SessionKey, Step, Usage};
+use crate::{
+    Event, Fault, Finish, Generation, Input, LocalEngine, SequenceKey, SessionKey, Step, Usage,
+};
 use compact_str::format_compact;
 use core::time::Duration;
 use std::sync::Arc;
@@ -225,7 +227,10 @@ impl LocalEngine for Engine {
                 "more sequences were started than there are slots".into(),
             ));
         }
-        let tokens = self.tokenize(&generation.prompt)?;
+        let Input::Prompt(prompt) = &generation.input else {
+            return Err(Fault::Unsupported(generation.input.workload()));
+        };
+        let tokens = self.tokenize(prompt)?;
         let (cache, cached) = self.find(&generation, &tokens);
         let room = self.options.context_tokens as usize;
         let sequence = Sequence {

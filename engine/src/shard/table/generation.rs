@@ -127,7 +127,10 @@ impl Table {
 /// What a fault of an engine means to the caller.
 fn explain(fault: &Fault) -> ApiError {
     match fault {
-        Fault::ContextExceeded { .. } => ApiError::invalid(fault.to_string()),
+        Fault::ContextExceeded { .. } | Fault::Unsupported(_) | Fault::Refused(_) => {
+            ApiError::invalid(fault.to_string())
+        }
+        Fault::Busy => ApiError::new(Code::ReplicaExhausted, "the engine has too much to do"),
         Fault::Broken(_) => ApiError::new(
             Code::WorkerReset,
             "the engine broke while it generated; send the task again",
