@@ -9,6 +9,7 @@ pub mod openapi;
 pub mod pool;
 pub mod session;
 pub mod task;
+pub mod worker;
 
 use std::time::Duration;
 

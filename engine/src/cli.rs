@@ -28,6 +28,15 @@ pub struct Cli {
 pub enum Command {
     /// Say what the daemon would do with these settings on this machine, and whether it can start.
     Check(Box<ServeArguments>),
+    /// Become an engine that ends with the daemon that started it.
+    #[command(hide = true)]
+    BecomeEngine {
+        /// The daemon.
+        parent: i32,
+        /// The engine's command.
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
     /// Make keys for callers.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -145,6 +154,10 @@ pub struct ServeArguments {
     /// What the daemon keeps on its disk.
     #[command(flatten)]
     pub store: crate::store::settings::StoreArguments,
+
+    /// How servers are found and bound.
+    #[command(flatten)]
+    pub binding: crate::control::settings::BindingArguments,
 
     /// Bytes of a request body; a larger one is refused with 413.
     #[arg(long, env = "ORCHD_BODY_MAX_BYTES", default_value_t = 1 << 20)]

@@ -21,15 +21,15 @@ use orchestratord_gpu::{
     LocalEngine, SequenceKey, Step,
     event::{Event, Fault},
 };
-use orchestratord_sched::{ReplicaIndex, ReplicaState, ShardId};
+use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ShardId};
 
 use crate::{
     logs,
     shard::mailbox::Message,
     shared::{
-        Shared,
-        snapshot::{Order, Pool, Replica},
-        stage::Stage,
+        Shared, readiness,
+        replica::{Order, Replica},
+        snapshot::Pool,
     },
 };
 
@@ -40,8 +40,6 @@ pub const ORDERS_MAX: usize = 4096;
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(250);
 /// The longest.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(30);
-/// How long a sender rests when a shard's mailbox is full: the shard drains it in one turn.
-const FULL_MAILBOX_WAIT: Duration = Duration::from_micros(50);
 
 /// Builds a replica's engine, at start and after it broke.
 pub type BuildEngine = Box<dyn Fn() -> Box<dyn LocalEngine> + Send>;
@@ -52,8 +50,10 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// The pool.
     pub pool: Arc<Pool>,
-    /// The replica, by its place in the pool.
-    pub replica: ReplicaIndex,
+    /// The replica.
+    pub replica: Arc<Replica>,
+    /// Where it stands in the pool.
+    pub place: ReplicaIndex,
     /// What shards ask.
     pub orders: Receiver<Order>,
     /// How to build its engine.
@@ -75,7 +75,7 @@ impl Worker {
     ///
     /// When the machine gives no more threads.
     pub fn spawn(self) -> std::io::Result<()> {
-        let name = format!("compute-{}-{}", self.pool.id, self.replica().id);
+        let name = format!("compute-{}-{}", self.pool.id, self.replica.id);
         thread::Builder::new()
             .name(name)
             .spawn(move || self.run())
@@ -88,7 +88,7 @@ impl Worker {
             let mut life = Life::new(&self);
             let ended = panic::catch_unwind(AssertUnwindSafe(|| life.live()));
             let reason = match ended {
-                Ok(Ended::Retired) => return self.publish(ReplicaState::Gone, None),
+                Ok(Ended::Retired) => return self.advance(ReplicaEvent::Stop, None),
                 Ok(Ended::Broken(reason)) => reason,
                 Err(_) => "the engine panicked".to_owned(),
             };
@@ -96,16 +96,12 @@ impl Worker {
                 wait = PROBE_WAIT_MIN;
             }
             life.fail_all(&reason);
-            logs::replica_unready(&self.pool, self.replica(), &reason, wait);
+            logs::replica_unready(&self.pool, &self.replica, &reason, wait);
             if !self.pause(wait, &reason) {
-                return self.publish(ReplicaState::Gone, None);
+                return self.advance(ReplicaEvent::Stop, None);
             }
             wait = (wait * 2).min(PROBE_WAIT_MAX);
         }
-    }
-
-    fn replica(&self) -> &Arc<Replica> {
-        self.pool.replica(self.replica)
     }
 
     /// Waits before the engine's next life; whether there is to be one. What was ordered before
@@ -130,33 +126,12 @@ impl Worker {
         self.shared.mailboxes[home.0].ring();
     }
 
-    fn publish(&self, state: ReplicaState, error: Option<String>) {
-        self.replica().condition.change(state, error);
-        let ready = state == ReplicaState::Ready;
-        let slots = if ready { self.replica().slots_total } else { 0 };
-        self.pool.scheduling.offer(self.replica, slots);
-        if ready {
-            // Tasks may have waited for a slot of this replica.
-            for shard in 0..self.shared.mailboxes.len() {
-                let pool = Arc::clone(&self.pool);
-                self.send(shard, Message::LookForWork { pool });
-                self.shared.mailboxes[shard].ring();
-            }
-        }
+    fn advance(&self, event: ReplicaEvent, error: Option<String>) {
+        readiness::advance(&self.shared, &self.pool, self.place, event, error);
     }
 
-    /// Puts a message into a shard's mailbox. A full mailbox holds the engine back: that is the
-    /// backpressure of a shard that can't keep up.
-    fn send(&self, shard: usize, mut message: Message) {
-        let mailbox = &self.shared.mailboxes[shard];
-        while let Err(back) = mailbox.push(message) {
-            if self.shared.stages.now() == Stage::Gone {
-                return;
-            }
-            message = back;
-            mailbox.ring();
-            thread::sleep(FULL_MAILBOX_WAIT);
-        }
+    fn send(&self, shard: usize, message: Message) {
+        readiness::tell(&self.shared, shard, message);
     }
 }
 
@@ -186,7 +161,7 @@ impl<'w> Life<'w> {
         if let Err(fault) = self.engine.probe() {
             return Ended::Broken(fault.to_string());
         }
-        self.worker.publish(ReplicaState::Ready, None);
+        self.worker.advance(ReplicaEvent::ProbeAnswered, None);
         self.served = true;
         loop {
             if let Err(ended) = self.take_orders() {
@@ -248,9 +223,9 @@ impl<'w> Life<'w> {
     /// Sessions learn what is kept of their KV caches.
     fn tell_kept(&mut self) {
         if let Some(usage) = self.engine.kv_cache_usage() {
-            self.worker.replica().condition.set_kv_cache_usage(usage);
+            self.worker.replica.condition.set_kv_cache_usage(usage);
         }
-        let (sessions, replica) = (&self.worker.shared.sessions, self.worker.replica());
+        let (sessions, replica) = (&self.worker.shared.sessions, &self.worker.replica);
         self.engine
             .kept(&mut |session, bytes| sessions.kv_kept(session, replica, bytes));
     }
@@ -307,8 +282,8 @@ impl<'w> Life<'w> {
     /// Tells every home shard that its sequences ended here.
     fn fail_all(&mut self, reason: &str) {
         self.worker
-            .publish(ReplicaState::Unready, Some(reason.to_owned()));
-        self.worker.shared.sessions.kv_lost(self.worker.replica());
+            .advance(ReplicaEvent::Broke, Some(reason.to_owned()));
+        self.worker.shared.sessions.kv_lost(&self.worker.replica);
         for (sequence, home) in self.homes.drain() {
             self.worker.broken(home, sequence, reason);
         }

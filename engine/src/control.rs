@@ -1,9 +1,17 @@
 //! The slow thread's loop: signals, changes of pools, once-a-second figures, and the way down.
 
+pub mod bind;
 pub mod drain;
+pub mod handoff;
+pub mod output;
+pub mod place;
+pub mod process;
 pub mod purge;
 pub mod reload;
 pub mod retire;
+pub mod settings;
+pub mod trial;
+pub mod watch;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,16 +28,20 @@ use signal_hook::{
 };
 
 use self::{
+    bind::{Bindings, Origin, Register, Unregister},
     drain::{Drain, Drains},
+    handoff::Handoffs,
     purge::{Purge, Purges},
-    reload::Reload,
+    reload::{Reload, Replaced},
     retire::Retirements,
 };
 use crate::{
+    api::error::{ApiError, Code},
     logs, metrics,
     shard::mailbox::Message,
     shared::{
         Shared,
+        readiness::tell_shards,
         snapshot::{Pool, PoolKey},
         stage::Stage,
     },
@@ -48,8 +60,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const IDLE_TICK: Duration = Duration::from_millis(20);
 /// Changes of pools that may wait to be begun: each is one request of an operator.
 pub const COMMANDS_MAX: usize = 64;
-/// How long a full mailbox is left alone: its shard drains it in one turn.
-const FULL_MAILBOX_WAIT: Duration = Duration::from_micros(50);
 
 /// What shards ask of this thread.
 pub enum Command {
@@ -61,11 +71,15 @@ pub enum Command {
     Reloaded {
         /// Of which pool.
         pool_id: String,
-        /// The pool that was replaced, if it went well.
-        replaced: Option<Arc<Pool>>,
+        /// The pool that was replaced and the one that serves now, if it went well.
+        replaced: Option<Replaced>,
     },
     /// Remove what belongs to a pool.
     Purge(Purge),
+    /// Bind a server, or note that it is still there.
+    Register(Register),
+    /// Unbind a server.
+    Unregister(Unregister),
 }
 
 /// Someone asked the daemon to stop.
@@ -103,11 +117,12 @@ pub fn run(
     shared: &Arc<Shared>,
     stops: &StopRequests,
     commands: Receiver<Command>,
+    bindings: Bindings,
     announce: impl FnOnce(),
 ) {
     if await_engines(shared, stops) {
         announce();
-        steer(shared, stops, &commands);
+        steer(shared, stops, &commands, bindings);
     }
     // Whoever waits for a change of a pool is told that the daemon stops.
     drop(commands);
@@ -115,8 +130,16 @@ pub fn run(
 }
 
 /// Serves commands until a stop is asked for.
-fn steer(shared: &Arc<Shared>, stops: &StopRequests, commands: &Receiver<Command>) {
-    let mut changes = Changes::default();
+fn steer(
+    shared: &Arc<Shared>,
+    stops: &StopRequests,
+    commands: &Receiver<Command>,
+    bindings: Bindings,
+) {
+    let mut changes = Changes {
+        bindings,
+        ..Changes::default()
+    };
     let mut rates = Rates::default();
     let mut measured = shared.clock.elapsed();
     loop {
@@ -145,6 +168,8 @@ struct Changes {
     purges: Purges,
     retirements: Retirements,
     reloading: HashSet<String>,
+    bindings: Bindings,
+    handoffs: Handoffs,
 }
 
 impl Changes {
@@ -156,28 +181,62 @@ impl Changes {
                 reload.start(shared);
             }
             Command::Reload(reload) => reload.refuse("another reload of it is under way"),
+            // Whoever asked may have gone away.
+            Command::Register(Register { candidate, answer }) => {
+                let bound = self.bindings.bind(shared, candidate, Origin::Worker);
+                let _ = answer.send(bound);
+            }
+            Command::Unregister(Unregister {
+                pool_id,
+                replica_id,
+                answer,
+            }) => {
+                let unbound = self.bindings.unbind(shared, &pool_id, &replica_id);
+                let _ = answer.send(if unbound { Ok(()) } else { Err(not_bound()) });
+            }
             Command::Reloaded { pool_id, replaced } => {
                 self.reloading.remove(&pool_id);
-                replaced
-                    .into_iter()
-                    .for_each(|old| self.retirements.add(old));
+                if let Some(Replaced { old, new }) = replaced {
+                    self.bindings.follow(shared, &old, &new);
+                    self.retirements.add(old);
+                }
             }
         }
     }
 
-    fn go_on(&mut self, shared: &Shared) {
+    fn go_on(&mut self, shared: &Arc<Shared>) {
         self.drains.end_due(shared);
         self.purges.carry_out_due(shared);
         self.retirements.let_go(shared);
+        self.handoffs.follow(shared, &mut self.bindings);
+        self.bindings.unbind_silent(shared);
+        self.bindings.let_go();
     }
 
     /// How long nothing needs to be done if nobody asks for anything.
     fn wait(&self, shared: &Shared) -> Duration {
-        let none_waits = self.purges.is_empty() && self.retirements.is_empty();
+        let none_waits =
+            self.purges.is_empty() && self.retirements.is_empty() && self.bindings.is_settled();
         let tick = if none_waits { TICK } else { IDLE_TICK };
+        let tick = tick.min(self.handoffs.next(shared));
         let next = self.drains.next(shared.clock.now());
         next.map_or(tick, |next| next.min(tick))
     }
+}
+
+/// Tells what waits for a pool that it waits in vain.
+fn end_tasks_of_dead(shared: &Shared, pool_id: &str) {
+    let pools = shared.pools().keys(pool_id);
+    let message = "the model's engine could not be started; send the task again later";
+    let error = Arc::new(ApiError::new(Code::PoolUnavailable, message));
+    tell_shards(shared, || Message::EndTasks {
+        pools: Arc::clone(&pools),
+        error: Arc::clone(&error),
+    });
+}
+
+fn not_bound() -> ApiError {
+    ApiError::new(Code::NotFound, "no such replica is bound")
 }
 
 /// Waits until every shard has seen what was published before.
@@ -187,22 +246,6 @@ fn await_shards(shared: &Shared) {
     drop(seen);
     // Fewer than all: a shard has ended with the daemon.
     let _ = all_seen.iter().count();
-}
-
-/// Sends a message to every shard.
-fn tell_shards(shared: &Shared, message: impl Fn() -> Message) {
-    for mailbox in &shared.mailboxes {
-        let mut message = message();
-        while let Err(back) = mailbox.push(message) {
-            if shared.stages.now() == Stage::Gone {
-                return;
-            }
-            message = back;
-            mailbox.ring();
-            thread::sleep(FULL_MAILBOX_WAIT);
-        }
-        mailbox.ring();
-    }
 }
 
 /// Whether all pools have started before a stop was asked for.
@@ -226,7 +269,9 @@ impl Rates {
         let look = |pool: &Arc<Pool>| {
             let (tokens, _) = metrics::pool_totals(pool);
             let before = self.tokens_before.get(&pool.key).unwrap_or(&0);
-            pool.tokens_per_s.store(tokens - before, Relaxed);
+            // A replica that left took its count along.
+            pool.tokens_per_s
+                .store(tokens.saturating_sub(*before), Relaxed);
             (pool.key, tokens)
         };
         self.tokens_before = shared.pools().pools.iter().map(look).collect();

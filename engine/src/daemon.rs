@@ -1,18 +1,25 @@
 //! The daemon put together: pools, mailboxes, shards and engines introduced to each other.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::{Receiver, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use orchestratord_sched::ShardId;
 
 use crate::{
     clock::Clock,
-    control::{self, COMMANDS_MAX, Command, StopRequests},
+    control::{
+        self, COMMANDS_MAX, Command, StopRequests,
+        bind::{Bindings, Origin},
+        process::Supervisor,
+    },
     metrics,
     preflight::Machine,
     provision,
-    settings::{Settings, StartError},
+    settings::{EngineSettings, Settings, StartError},
     shard::{self, mailbox::MAILBOX_MAX},
     shared::{
         Shared, directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot,
@@ -26,6 +33,8 @@ pub struct Daemon {
     shared: Arc<Shared>,
     shards: Vec<shard::Running>,
     commands: Receiver<Command>,
+    bindings: Bindings,
+    engines: Engines,
     keeping: store::Running,
     /// Held for what it holds.
     _machine: Machine,
@@ -76,10 +85,14 @@ impl Daemon {
         for (pool, inboxes) in shared.pools().pools.iter().zip(inboxes) {
             provision::start(&shared, pool, inboxes)?;
         }
+        let bindings = bindings(&shared)?;
+        let engines = supervisors(&shared)?;
         Ok(Self {
             shared,
             shards: running,
             commands,
+            bindings,
+            engines,
             keeping,
             _machine: machine,
         })
@@ -89,15 +102,96 @@ impl Daemon {
     /// does. Whether every shard lived so long.
     pub fn run(self, stops: &StopRequests) -> bool {
         let announce = || print!("{}", banner(&self.shared));
-        control::run(&self.shared, stops, self.commands, announce);
+        control::run(&self.shared, stops, self.commands, self.bindings, announce);
         let lived = self
             .shards
             .into_iter()
             .map(shard::Running::join)
             .all(|ended| ended.is_ok());
+        self.engines.end();
         self.keeping.close();
         lived
     }
+}
+
+/// The servers that are known from the start, bound.
+fn bindings(shared: &Arc<Shared>) -> Result<Bindings, StartError> {
+    let mut bindings = Bindings::default();
+    for candidate in &shared.settings.binding.candidates {
+        bindings
+            .bind(shared, candidate.clone(), Origin::Settings)
+            .map_err(|error| {
+                StartError::new(
+                    format!(
+                        "the replica {} of the pool {} can't be bound: {}",
+                        candidate.replica_id, candidate.pool_id, error.message
+                    ),
+                    "mend its settings",
+                )
+            })?;
+    }
+    Ok(bindings)
+}
+
+/// The engines that the daemon starts as processes.
+struct Engines {
+    /// Dropped when they are to end.
+    wanted: Sender<()>,
+    supervisors: Vec<JoinHandle<()>>,
+}
+
+impl Engines {
+    /// Ends them all, and waits until they have ended.
+    fn end(self) {
+        drop(self.wanted);
+        for supervisor in self.supervisors {
+            // One that panicked has let its engine fall into the kernel's hands.
+            let _ = supervisor.join();
+        }
+    }
+}
+
+fn supervisors(shared: &Arc<Shared>) -> Result<Engines, StartError> {
+    let (wanted, is_wanted) = bounded(0);
+    let mut supervisors = Vec::new();
+    for pool in &shared.pools().pools {
+        let (
+            Some(provisioning),
+            EngineSettings::Remote {
+                kind,
+                process: Some(process),
+                model,
+                ..
+            },
+        ) = (&pool.provisioning, &pool.settings.engine)
+        else {
+            continue;
+        };
+        for replica in 0..pool.settings.replicas {
+            let supervisor = Supervisor {
+                shared: Arc::clone(shared),
+                provisioning: Arc::clone(provisioning),
+                pool_id: pool.id.clone(),
+                replica_id: format!("r{replica}"),
+                kind: *kind,
+                model: model.clone(),
+                slots: pool.settings.slots,
+                device_mask: None,
+                process: process.clone(),
+                wanted: is_wanted.clone(),
+            };
+            supervisors.push(supervisor.spawn().map_err(|error| {
+                StartError::new(
+                    format!("an engine's supervisor can't be started: {error}"),
+                    "raise the limit of threads",
+                )
+            })?);
+        }
+    }
+    Ok(Engines {
+        wanted,
+        supervisors,
+    })
 }
 
 /// What is printed when the daemon serves: where, with what, and a line to paste.
@@ -113,11 +207,7 @@ fn banner(shared: &Shared) -> String {
     } else {
         ("not needed: only this machine can reach the address", "")
     };
-    let state = match pool
-        .replicas
-        .iter()
-        .find_map(|replica| replica.condition.last_error())
-    {
+    let state = match pool.last_error() {
         Some(error) => format!("        it is down: {error}; it is probed again and again\n"),
         None => String::new(),
     };

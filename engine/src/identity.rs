@@ -108,7 +108,14 @@ struct Key {
 
 /// The configured keys; none means that the loopback address is open.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Vec<Key>);
+pub struct Keys {
+    keys: Vec<Key>,
+    /// The digest of the token that lets workers register, whether there are keys or not.
+    worker_token: Option<[u8; 32]>,
+}
+
+/// The name of whoever shows the workers' token.
+const WORKER: &str = "worker";
 
 /// What is wrong with a keys file; each sentence says what to do.
 #[derive(Debug)]
@@ -182,27 +189,50 @@ impl Keys {
                 scopes: stanza.scopes,
             });
         }
-        Ok(Self(keys))
+        Ok(Self {
+            keys,
+            worker_token: None,
+        })
+    }
+
+    /// The same, with a token for workers.
+    pub fn with_worker_token(mut self, token: Option<&str>) -> Self {
+        self.worker_token = token.map(digest);
+        self
     }
 
     /// Whether callers need a key.
     pub fn required(&self) -> bool {
-        !self.0.is_empty()
+        !self.keys.is_empty()
     }
 
-    /// Who presents this key (without its `Bearer ` prefix).
-    pub fn identify(&self, presented: Option<&str>) -> Result<Caller, Stranger> {
-        if self.0.is_empty() {
+    /// Who presents this key (without its `Bearer ` prefix) to do what `scope` covers.
+    pub fn identify(&self, presented: Option<&str>, scope: Scope) -> Result<Caller, Stranger> {
+        if scope == Scope::Worker
+            && let Some(token) = &self.worker_token
+        {
+            let presented = digest(presented.ok_or(Stranger::NoKey)?);
+            if bool::from(token.ct_eq(&presented)) {
+                return Ok(Caller {
+                    identity: Identity::Key(WORKER.into()),
+                    scopes: vec![Scope::Worker],
+                });
+            }
+            if self.keys.is_empty() {
+                return Err(Stranger::UnknownKey);
+            }
+        }
+        if self.keys.is_empty() {
             return Ok(Caller {
                 identity: Identity::Localhost,
                 scopes: Scope::ALL.to_vec(),
             });
         }
-        let digest = Sha256::digest(presented.ok_or(Stranger::NoKey)?.as_bytes());
+        let digest = digest(presented.ok_or(Stranger::NoKey)?);
         // Every digest is compared, also after a match: the time taken tells nothing.
         let mut found = None;
-        for key in &self.0 {
-            let same: Choice = key.digest.as_slice().ct_eq(digest.as_slice());
+        for key in &self.keys {
+            let same: Choice = key.digest.ct_eq(&digest);
             if bool::from(same) {
                 found = Some(key);
             }
@@ -213,6 +243,10 @@ impl Keys {
             scopes: key.scopes.clone(),
         })
     }
+}
+
+fn digest(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
 }
 
 fn parse_digest(hex: &str) -> Option<[u8; 32]> {
@@ -259,7 +293,7 @@ mod tests {
     fn a_new_key_is_admitted_by_its_own_stanza() {
         let new = NewKey::make("ci", &[Scope::Data]);
         let keys = Keys::parse(&new.stanza).unwrap();
-        let caller = keys.identify(Some(&new.secret)).unwrap();
+        let caller = keys.identify(Some(&new.secret), Scope::Data).unwrap();
         assert_eq!(caller.identity.to_string(), "key:ci");
         assert!(caller.may(Scope::Data));
         assert!(!caller.may(Scope::Metrics));
@@ -268,18 +302,40 @@ mod tests {
     #[test]
     fn without_a_key_a_keyed_daemon_knows_nobody() {
         let keys = Keys::parse(&NewKey::make("ci", &[Scope::Data]).stanza).unwrap();
-        assert_eq!(keys.identify(None), Err(Stranger::NoKey));
+        assert_eq!(keys.identify(None, Scope::Data), Err(Stranger::NoKey));
         assert_eq!(
-            keys.identify(Some("orchd-guess")),
+            keys.identify(Some("orchd-guess"), Scope::Data),
             Err(Stranger::UnknownKey)
         );
     }
 
     #[test]
     fn without_keys_everybody_on_loopback_is_localhost() {
-        let caller = Keys::default().identify(None).unwrap();
+        let caller = Keys::default().identify(None, Scope::Control).unwrap();
         assert_eq!(caller.identity, Identity::Localhost);
         assert!(caller.may(Scope::Control));
+    }
+
+    #[test]
+    fn a_worker_token_lets_workers_in_and_nobody_else() {
+        let token = "a token for workers";
+        let alone = Keys::default().with_worker_token(Some(token));
+        let worker = alone.identify(Some(token), Scope::Worker).unwrap();
+        assert!(worker.may(Scope::Worker) && !worker.may(Scope::Data));
+        let stranger = |shown| alone.identify(shown, Scope::Worker).unwrap_err();
+        assert_eq!(stranger(None), Stranger::NoKey);
+        assert_eq!(stranger(Some("a guess")), Stranger::UnknownKey);
+        // Everything else stays as open as it was.
+        assert!(alone.identify(None, Scope::Data).is_ok());
+
+        let key = NewKey::make("fleet", &[Scope::Worker]);
+        let keyed = Keys::parse(&key.stanza)
+            .unwrap()
+            .with_worker_token(Some(token));
+        let holder = keyed.identify(Some(&key.secret), Scope::Worker).unwrap();
+        assert_eq!(holder.identity.to_string(), "key:fleet");
+        let data = keyed.identify(Some(token), Scope::Data);
+        assert_eq!(data, Err(Stranger::UnknownKey));
     }
 
     #[test]
@@ -287,8 +343,8 @@ mod tests {
         let data = NewKey::make("alice", &[Scope::Data]);
         let control = NewKey::make("operator", &[Scope::Control]);
         let keys = Keys::parse(&format!("{}{}", data.stanza, control.stanza)).unwrap();
-        let alice = keys.identify(Some(&data.secret)).unwrap();
-        let operator = keys.identify(Some(&control.secret)).unwrap();
+        let alice = keys.identify(Some(&data.secret), Scope::Data).unwrap();
+        let operator = keys.identify(Some(&control.secret), Scope::Data).unwrap();
         assert!(operator.may_see(&alice.identity));
         assert!(!alice.may_see(&operator.identity));
     }

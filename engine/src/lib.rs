@@ -11,7 +11,7 @@
 //! | [`shared`] | no thread: the only state that several threads touch |
 //!
 //! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`]) or belongs to no
-//! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`logs`], [`trace`],
+//! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`logs`], [`trace`], [`endpoint`], [`keeper`],
 //! [`clock`]).
 //! [`daemon::Daemon::start`] introduces them to each other.
 
@@ -22,7 +22,9 @@ pub mod compute;
 pub mod control;
 pub mod daemon;
 pub mod digest;
+pub mod endpoint;
 pub mod identity;
+pub mod keeper;
 pub mod logs;
 pub mod metrics;
 pub mod preflight;

@@ -5,7 +5,7 @@
 //! go through a bounded queue to a thread of their own: a slow terminal stalls no stream; when the
 //! queue is full, lines are dropped.
 
-use std::{io::IsTerminal as _, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_appender::non_blocking::WorkerGuard;
@@ -15,10 +15,7 @@ use crate::{
     cli::LogFormat,
     identity::Identity,
     metrics::CancelReason,
-    shared::{
-        record::TaskRecord,
-        snapshot::{Pool, Replica},
-    },
+    shared::{record::TaskRecord, replica::Replica, snapshot::Pool},
     trace::TraceId,
 };
 
@@ -61,7 +58,7 @@ macro_rules! task_line {
             job_id = %record.id,
             session_id = record.turn.as_ref().map(|turn| tracing::field::display(turn.session_id)),
             engine = pool.engine,
-            engine_version = pool.engine_version,
+            engine_version = %pool.engine_version,
             pool_id = %pool.id,
             $($name = $value,)*
             human = $human,
@@ -173,6 +170,69 @@ pub fn replica_unready(pool: &Pool, replica: &Replica, reason: &str, wait: Durat
     );
 }
 
+/// A server was given a place.
+pub fn replica_bound(pool: &Pool, replica: &Replica, origin: &str) {
+    info!(
+        event = "replica_bound",
+        engine = pool.engine,
+        engine_version = replica.engine_version(),
+        pool_id = %pool.id,
+        replica_id = %replica.id,
+        origin,
+        human = "A server was bound to a pool.",
+    );
+}
+
+/// A server takes no more tasks.
+pub fn replica_unbound(pool: &Pool, replica: &Replica) {
+    info!(
+        event = "replica_unbound",
+        engine = pool.engine,
+        engine_version = replica.engine_version(),
+        pool_id = %pool.id,
+        replica_id = %replica.id,
+        human = "A server was unbound from its pool; what runs there goes on.",
+    );
+}
+
+/// A process that the daemon has started as an engine is ready.
+pub fn engine_started(pool_id: &str, replica_id: &str) {
+    info!(
+        event = "engine_started",
+        pool_id,
+        replica_id,
+        human = "An engine was started and is ready.",
+    );
+}
+
+/// A process that the daemon has started as an engine has ended, or was not ready in time.
+pub fn engine_ended(pool_id: &str, replica_id: &str, reason: &str, again: Option<Duration>) {
+    let human = match again {
+        Some(_) => "An engine has ended and will be started again.",
+        None => {
+            "An engine could not be started and is given up; its output is in the data directory."
+        }
+    };
+    warn!(
+        event = "engine_ended",
+        pool_id,
+        replica_id,
+        reason,
+        start_in_ms = again.map(whole_ms),
+        human,
+    );
+}
+
+/// A file of the handoff folder can't be used.
+pub fn handoff_skipped(file: &Path, reason: &str) {
+    warn!(
+        event = "handoff_skipped",
+        file = %file.display(),
+        reason,
+        human = "A handoff file can't be used and is passed over until it changes.",
+    );
+}
+
 /// A change of a pool that an operator asked for.
 #[derive(Clone, Copy, Debug)]
 pub enum PoolChange {
@@ -199,7 +259,7 @@ pub fn pool_changed(pool: &Pool, change: PoolChange, identity: &Identity, correl
         correlation_id,
         %identity,
         engine = pool.engine,
-        engine_version = pool.engine_version,
+        engine_version = %pool.engine_version,
         pool_id = %pool.id,
         human,
     );

@@ -10,7 +10,7 @@ use orchestratord::{
     control::StopRequests,
     daemon::Daemon,
     identity::NewKey,
-    logs, preflight,
+    keeper, logs, preflight,
     settings::{self, Settings, StartError},
 };
 use orchestratord_gpu::embedded;
@@ -23,6 +23,11 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => serve(cli.serve),
         Some(Command::Check(arguments)) => check(*arguments),
+        Some(Command::BecomeEngine { parent, words }) => {
+            let error = keeper::become_engine(parent, &words);
+            eprintln!("the engine can't be started: {error}");
+            Ok(ExitCode::FAILURE)
+        }
         Some(Command::Keys(KeysCommand::New { name, scopes })) => {
             let key = NewKey::make(&name, &scopes);
             println!("{}\n\n{}", key.secret, key.stanza);

@@ -259,7 +259,7 @@ pub fn pool_totals(pool: &Pool) -> (u64, u64) {
     let sum = |counter: fn(&ReplicaCounters) -> &Counter| -> u64 {
         let replicas = pool.replicas.iter();
         replicas
-            .map(|replica| total(&replica.counters, counter))
+            .map(|(_, replica)| total(&replica.counters, counter))
             .sum()
     };
     let started = sum(|replica| &replica.started[0]) + sum(|replica| &replica.started[1]);

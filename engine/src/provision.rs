@@ -1,10 +1,10 @@
 //! Pools built from what was said of them, and the threads of their engines started.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::{Arc, OnceLock, atomic::AtomicU64};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use orchestratord_gpu::{embedded, mock};
-use orchestratord_sched::{self as sched, PoolOptions, ReplicaIndex};
+use orchestratord_sched::{self as sched, PoolOptions};
 
 use crate::{
     compute::{BuildEngine, ORDERS_MAX, Worker},
@@ -12,49 +12,67 @@ use crate::{
     settings::{EngineSettings, PoolSettings, StartError},
     shared::{
         Shared,
-        snapshot::{Condition, Order, Pool, PoolKey, Replica},
+        places::Places,
+        provisioning::Provisioning,
+        replica::{Condition, Order, Reach, Replica},
+        snapshot::{Pool, PoolKey},
     },
 };
 
-/// A pool whose engines are yet to be started, and where each will hear its orders. The pool
-/// before it under the same id hands on its counts, and its replicas' ids are not given again.
+/// Places that a pool of servers has: so many of them serve one model at a time.
+pub const PLACES_MAX: usize = 64;
+
+/// What hears the orders of each engine of this process, in the order of their places.
+pub type Inboxes = Vec<Receiver<Order>>;
+
+/// A pool whose engines are yet to be started, and where each of this process will hear its orders.
+/// The pool before it under the same id hands on its counts, and its replicas' ids are not given again.
 pub fn pool(
     settings: PoolSettings,
     shards: usize,
     predecessor: Option<&Pool>,
-) -> (Arc<Pool>, Vec<Receiver<Order>>) {
+) -> (Arc<Pool>, Inboxes) {
     let engine = &settings.engine;
-    let replicas_before = predecessor.map_or(0, |pool| pool.replicas_before + pool.replicas.len());
-    let (orders, inboxes): (Vec<_>, Vec<_>) =
-        (0..settings.replicas).map(|_| bounded(ORDERS_MAX)).unzip();
-    let scheduling = sched::Pool::new(PoolOptions {
-        shards,
-        // None until its engine has answered a probe.
-        replica_slots: vec![0; orders.len()],
-        tasks_queued_max: settings.admission_capacity,
-        tokens_queued_max: None,
-    });
+    let replicas_before =
+        predecessor.map_or(0, |pool| pool.replicas_before + pool.replicas.count());
+    let (own, vacant) = match engine {
+        EngineSettings::Remote { .. } => (0, PLACES_MAX),
+        EngineSettings::Embedded { .. } | EngineSettings::Mock { .. } => (settings.replicas, 0),
+    };
+    let (orders, inboxes): (Vec<_>, Vec<_>) = (0..own).map(|_| bounded(ORDERS_MAX)).unzip();
     let replica = |(number, orders): (usize, Sender<Order>)| {
         Arc::new(Replica {
             id: format!("r{number}"),
             slots_total: settings.slots,
-            orders,
+            reach: Reach::Local(orders),
+            engine_version: OnceLock::from(engine.version().to_owned()),
             condition: Condition::default(),
             counters: metrics::per_shard(shards),
         })
     };
+    let replicas = Places::new((replicas_before..).zip(orders).map(replica), vacant);
+    let scheduling = sched::Pool::new(PoolOptions {
+        shards,
+        // None until its engine has answered a probe.
+        replica_slots: vec![0; replicas.count()],
+        tasks_queued_max: settings.admission_capacity,
+        tokens_queued_max: None,
+    });
     let pool = Pool {
         key: PoolKey::unique(),
         id: settings.id.clone(),
         model: engine.model().to_owned(),
         model_aliases: engine.model_aliases(),
+        kind: engine.kind(),
         engine: engine.name(),
-        engine_version: env!("CARGO_PKG_VERSION"),
+        engine_version: engine.version().to_owned(),
         ctx_max: engine.context_tokens(),
         admission_capacity: settings.admission_capacity,
         admission_policy: settings.admission_policy,
         gate: predecessor.map_or_else(Arc::default, |pool| Arc::clone(&pool.gate)),
-        replicas: (replicas_before..).zip(orders).map(replica).collect(),
+        provisioning: predecessor
+            .map_or_else(|| provisioning(&settings), |pool| pool.provisioning.clone()),
+        replicas,
         replicas_before,
         tokens_per_s: AtomicU64::new(0),
         scheduling: Arc::new(scheduling),
@@ -67,23 +85,37 @@ pub fn pool(
     (Arc::new(pool), inboxes)
 }
 
-/// Starts a thread for each of the pool's engines.
+fn provisioning(settings: &PoolSettings) -> Option<Arc<Provisioning>> {
+    let EngineSettings::Remote {
+        kind,
+        process: Some(_),
+        ..
+    } = &settings.engine
+    else {
+        return None;
+    };
+    let step = format!("The {} engine is being started.", kind.name());
+    let engines = usize::try_from(settings.replicas).unwrap_or(PLACES_MAX);
+    Some(Arc::new(Provisioning::new(engines, step)))
+}
+
+/// Starts a thread for each of the pool's engines of this process.
 ///
 /// # Errors
 ///
 /// When the machine gives no more threads; those that were started go on.
-pub fn start(
-    shared: &Arc<Shared>,
-    pool: &Arc<Pool>,
-    inboxes: Vec<Receiver<Order>>,
-) -> Result<(), StartError> {
-    for (index, orders) in inboxes.into_iter().enumerate() {
+pub fn start(shared: &Arc<Shared>, pool: &Arc<Pool>, inboxes: Inboxes) -> Result<(), StartError> {
+    for ((place, replica), orders) in pool.replicas.iter().zip(inboxes) {
+        let Some(build) = build(pool.settings.engine.clone()) else {
+            continue;
+        };
         let worker = Worker {
             shared: Arc::clone(shared),
             pool: Arc::clone(pool),
-            replica: ReplicaIndex(index),
+            replica,
+            place,
             orders,
-            build: build(pool.settings.engine.clone()),
+            build,
         };
         worker.spawn().map_err(|error| {
             StartError::new(
@@ -95,13 +127,15 @@ pub fn start(
     Ok(())
 }
 
-fn build(engine: EngineSettings) -> BuildEngine {
-    match engine {
+/// How an engine of this process is built; a server is nobody's to build here.
+fn build(engine: EngineSettings) -> Option<BuildEngine> {
+    Some(match engine {
         EngineSettings::Mock { options, .. } => {
             Box::new(move || Box::new(mock::Engine::new(options)))
         }
         EngineSettings::Embedded { model, options, .. } => {
             Box::new(move || Box::new(embedded::Engine::new(Arc::clone(&model), options)))
         }
-    }
+        EngineSettings::Remote { .. } => return None,
+    })
 }

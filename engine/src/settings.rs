@@ -5,11 +5,12 @@
 
 use std::{env, fmt, fs, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use orchestratord_gpu::{embedded, mock};
+use orchestratord_gpu::{EngineKind, embedded, mock};
 use orchestratord_sched::{Policy, budget::Allowance, session::SessionRules};
 
 use crate::{
     cli::{EngineName, LogFormat, ServeArguments},
+    control::{process::ProcessSettings, settings::BindingSettings},
     identity::Keys,
     shared::sessions::SessionSettings,
     store::settings::StoreSettings,
@@ -20,7 +21,7 @@ const POOL_ID: &str = "default";
 /// Shards beyond this are a typing mistake: no machine has more cores that serve one socket well.
 const SHARDS_MAX: u16 = 256;
 /// Slots beyond this are a typing mistake too: each holds a KV cache.
-const SLOTS_MAX: u32 = 4096;
+pub const SLOTS_MAX: u32 = 4096;
 /// Tasks that may wait in a pool: 24 bits of tasks are some gigabytes of prompts.
 const ADMISSION_CAPACITY_MAX: u32 = 1 << 24;
 /// Sessions that are kept at a time: more are some gigabytes.
@@ -67,6 +68,19 @@ pub enum EngineSettings {
         /// How to run it.
         options: embedded::EngineOptions,
     },
+    /// Servers that are spoken to over HTTP.
+    Remote {
+        /// What they are.
+        kind: EngineKind,
+        /// What they call their model.
+        model: String,
+        /// Their version, if whoever wrote the settings vouches for it.
+        version: Option<String>,
+        /// Tokens of context that they have, if known.
+        context_tokens: Option<u32>,
+        /// How the daemon starts them, if it does.
+        process: Option<ProcessSettings>,
+    },
     /// A script.
     Mock {
         /// What it is called in requests.
@@ -77,19 +91,25 @@ pub enum EngineSettings {
 }
 
 impl EngineSettings {
-    /// The engine's name.
-    pub fn name(&self) -> &'static str {
+    /// What it is.
+    pub const fn kind(&self) -> EngineKind {
         match self {
-            Self::Embedded { .. } => "embedded",
-            Self::Mock { .. } => "mock",
+            Self::Embedded { .. } => EngineKind::Embedded,
+            Self::Remote { kind, .. } => *kind,
+            Self::Mock { .. } => EngineKind::Mock,
         }
+    }
+
+    /// The engine's name.
+    pub const fn name(&self) -> &'static str {
+        self.kind().name()
     }
 
     /// The name of the model that it runs.
     pub fn model(&self) -> &str {
         match self {
             Self::Embedded { model, .. } => model.name(),
-            Self::Mock { model, .. } => model,
+            Self::Remote { model, .. } | Self::Mock { model, .. } => model,
         }
     }
 
@@ -100,7 +120,7 @@ impl EngineSettings {
                 .iter()
                 .map(|file| format!("file:{}", file.display()))
                 .collect(),
-            Self::Mock { .. } => Vec::new(),
+            Self::Remote { .. } | Self::Mock { .. } => Vec::new(),
         }
     }
 
@@ -116,6 +136,26 @@ impl EngineSettings {
                 return Ok(Self::Mock {
                     model: model_ref.to_owned(),
                     options: *options,
+                });
+            }
+            Self::Remote {
+                kind,
+                version,
+                context_tokens,
+                process,
+                ..
+            } => {
+                if process.is_some() {
+                    return Err(
+                        "its engines are started with their model; change the settings".to_owned(),
+                    );
+                }
+                return Ok(Self::Remote {
+                    kind: *kind,
+                    model: model_ref.to_owned(),
+                    version: version.clone(),
+                    context_tokens: *context_tokens,
+                    process: None,
                 });
             }
             Self::Embedded { options, .. } => options,
@@ -145,10 +185,19 @@ impl EngineSettings {
         })
     }
 
+    /// Its version, as far as it is known before it runs.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Embedded { .. } | Self::Mock { .. } => env!("CARGO_PKG_VERSION"),
+            Self::Remote { version, .. } => version.as_deref().unwrap_or_default(),
+        }
+    }
+
     /// Tokens of context a task may have.
     pub fn context_tokens(&self) -> u32 {
         match self {
             Self::Embedded { options, .. } => options.context_tokens,
+            Self::Remote { context_tokens, .. } => context_tokens.unwrap_or(u32::MAX),
             Self::Mock { .. } => u32::MAX,
         }
     }
@@ -211,6 +260,8 @@ pub struct Settings {
     pub finished_tasks_max: usize,
     /// How sessions are kept.
     pub sessions: SessionSettings,
+    /// How servers are found and bound.
+    pub binding: BindingSettings,
     /// How log lines look.
     pub log_format: LogFormat,
     /// The least level logged.
@@ -239,6 +290,11 @@ impl Settings {
             sessions: sessions(&arguments)?,
             log_format: arguments.log_format,
             log: arguments.log,
+            binding: BindingSettings::check(
+                arguments.binding.clone(),
+                arguments.admission_capacity,
+                arguments.admission_policy.into(),
+            )?,
             pools: vec![pool(arguments)?],
         })
     }
@@ -307,9 +363,10 @@ fn sessions(arguments: &ServeArguments) -> Result<SessionSettings, StartError> {
 }
 
 fn keys(arguments: &ServeArguments) -> Result<Keys, StartError> {
+    let token = arguments.binding.worker_token.as_deref();
     let Some(path) = &arguments.keys else {
         if arguments.addr.ip().is_loopback() {
-            return Ok(Keys::default());
+            return Ok(Keys::default().with_worker_token(token));
         }
         return Err(StartError::new(
             format!(
@@ -320,7 +377,8 @@ fn keys(arguments: &ServeArguments) -> Result<Keys, StartError> {
              that file with --keys, or listen on 127.0.1",
         ));
     };
-    Keys::load(path).map_err(|error| {
+    let keys = Keys::load(path).map(|keys| keys.with_worker_token(token));
+    keys.map_err(|error| {
         StartError::new(
             format!("the keys file {} can't be used: {error}", path.display()),
             "mend the file; `orchestratord keys new NAME` prints a stanza that works",

@@ -13,6 +13,7 @@ pub mod reply;
 pub mod routes;
 pub mod table;
 pub mod task;
+pub mod upstream;
 
 use std::{
     cell::RefCell,
@@ -24,7 +25,11 @@ use std::{
     time::Duration,
 };
 
-use glommio::{LocalExecutorBuilder, Placement, Task, timer::Timer};
+use glommio::{
+    LocalExecutorBuilder, Placement, Task,
+    channels::local_channel::{self, LocalReceiver},
+    timer::Timer,
+};
 use orchestratord_http::Limits;
 use orchestratord_sched::ShardId;
 use uuid::Uuid;
@@ -32,7 +37,11 @@ use uuid::Uuid;
 use crate::{
     clock,
     settings::StartError,
-    shard::{mailbox::Message, table::Table},
+    shard::{
+        mailbox::Message,
+        table::Table,
+        upstream::{Ask, HungUp},
+    },
     shared::{Shared, stage::Stage},
 };
 
@@ -51,6 +60,8 @@ pub struct Shard {
     pub table: RefCell<Table>,
     /// One for all connections: filled and emptied within one poll.
     pub read_buffer: RefCell<Box<[u8]>>,
+    /// Connections to servers that wait for their next task.
+    pub upstreams: upstream::Idle,
     /// The `Date` field, and the second for which it holds.
     date: RefCell<(u64, String)>,
     /// Accepts connections; dropped when the daemon is told to stop.
@@ -75,7 +86,10 @@ pub fn start(
     LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .name(&format!("shard-{}", id.0))
         .io_memory(IO_MEMORY_BYTES)
-        .spawn(move || Shard::new(id, shared).run(listens))
+        .spawn(move || {
+            let (shard, asks) = Shard::new(id, shared);
+            shard.run(asks, listens)
+        })
         .map_err(|error| {
             StartError::new(
                 format!("shard {} can't be started: {error}", id.0),
@@ -85,18 +99,26 @@ pub fn start(
 }
 
 impl Shard {
-    fn new(id: ShardId, shared: Arc<Shared>) -> Rc<Self> {
-        Rc::new(Self {
+    fn new(id: ShardId, shared: Arc<Shared>) -> (Rc<Self>, LocalReceiver<(Ask, HungUp)>) {
+        // Each ask holds a slot, so there are never more of them than slots.
+        let (asks, asked) = local_channel::new_unbounded();
+        let shard = Rc::new(Self {
             id,
-            table: RefCell::new(Table::new(id, Arc::clone(&shared))),
+            table: RefCell::new(Table::new(id, Arc::clone(&shared), asks)),
+            upstreams: upstream::Idle::default(),
             read_buffer: RefCell::new(vec![0; connection::READ_BYTES].into()),
             date: RefCell::default(),
             accepting: RefCell::default(),
             shared,
-        })
+        });
+        (shard, asked)
     }
 
-    async fn run(self: Rc<Self>, listens: mpsc::Sender<Result<(), StartError>>) {
+    async fn run(
+        self: Rc<Self>,
+        asks: LocalReceiver<(Ask, HungUp)>,
+        listens: mpsc::Sender<Result<(), StartError>>,
+    ) {
         let listener = match accept::listen(self.shared.addr) {
             Ok(listener) => listener,
             // If nobody waits for the answer any more, another shard could not start.
@@ -110,6 +132,7 @@ impl Shard {
         let accepting = glommio::spawn_local(accept::serve(Rc::clone(&self), listener));
         self.accepting.replace(Some(accepting));
         glommio::spawn_local(Rc::clone(&self).sweep()).detach();
+        glommio::spawn_local(upstream::serve(Rc::clone(&self), asks)).detach();
         mailbox::serve(&self).await;
     }
 
@@ -119,6 +142,7 @@ impl Shard {
             Timer::new(SWEEP_INTERVAL).await;
             self.table.borrow_mut().end_silent();
             self.flush_outbox();
+            self.upstreams.sweep(self.shared.clock.elapsed());
         }
     }
 

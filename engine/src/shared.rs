@@ -3,7 +3,11 @@
 pub mod catalog;
 pub mod directory;
 pub mod gate;
+pub mod places;
+pub mod provisioning;
+pub mod readiness;
 pub mod record;
+pub mod replica;
 pub mod ring;
 pub mod sessions;
 pub mod snapshot;

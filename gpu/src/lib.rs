@@ -55,11 +55,15 @@
 //! No clock, no socket, no file, no entropy: time, bytes and seeds are arguments. The arithmetic of
 //! the embedded model may use the threads of the library that does it (see [`embedded`]).
 
+pub mod command;
 pub mod embedded;
 pub mod event;
+pub mod exchange;
 mod generation;
+pub mod handoff;
 mod kind;
 pub mod mock;
+pub mod probe;
 
 pub use event::{Event, Fault, Finish, Usage};
 pub use generation::{Generation, Input, Message, Role, Sampling, SessionKey, Workload};

@@ -44,7 +44,7 @@ pub struct EngineCapabilities {
     /// Its name.
     pub engine: &'static str,
     /// Its version.
-    pub engine_version: &'static str,
+    pub engine_version: String,
     /// Tokens of context a task may have.
     pub ctx_max: u32,
     /// Kinds of work that it serves.

@@ -5,7 +5,7 @@
 
 use utoipa::OpenApi;
 
-use super::{artifact, catalog, error, meta, pool, session, task};
+use super::{artifact, catalog, error, meta, pool, session, task, worker};
 
 /// Every body, by its name.
 #[derive(OpenApi)]
@@ -30,5 +30,7 @@ use super::{artifact, catalog, error, meta, pool, session, task};
     task::TaskList,
     task::TaskRequest,
     task::TaskView,
+    worker::RegisterRequest,
+    worker::Registered,
 )))]
 pub struct Bodies;

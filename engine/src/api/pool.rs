@@ -60,7 +60,7 @@ pub struct PoolView {
     /// The engine that runs it.
     pub engine: &'static str,
     /// The engine's version.
-    pub engine_version: &'static str,
+    pub engine_version: String,
     /// Tokens of context a task may have.
     pub ctx_max: u32,
     /// See [`PoolHealth`].

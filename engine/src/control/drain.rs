@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use orchestratord_sched::Instant;
 
-use super::tell_shards;
 use crate::{
     api::error::{ApiError, Code},
     shard::mailbox::Message,
     shared::{
         Shared,
         gate::{Gate, Passage},
+        readiness::tell_shards,
     },
 };
 

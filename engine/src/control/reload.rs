@@ -10,12 +10,17 @@ use std::{sync::Arc, thread, time::Duration};
 use futures_channel::oneshot;
 use orchestratord_sched::ReplicaState;
 
-use super::{Command, await_shards, retire::retire_replicas};
+use super::{
+    Command, await_shards,
+    place::{Server, place},
+    retire::retire_replicas,
+    trial,
+};
 use crate::{
     api::error::{ApiError, Code},
     provision,
     settings::{EngineSettings, PoolSettings},
-    shared::{Shared, snapshot::Pool},
+    shared::{Shared, replica::Reach, snapshot::Pool},
 };
 
 /// How long a new model may take to load and answer, together with the wait for older ones to go.
@@ -24,6 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const TICK: Duration = Duration::from_millis(5);
 /// Replaced pools of one id that may still serve when another is replaced: each holds a model.
 const RETIRING_MAX: usize = 4;
+
+/// A pool that was given another model.
+pub struct Replaced {
+    /// The pool that served until now.
+    pub old: Arc<Pool>,
+    /// The pool that serves from now on.
+    pub new: Arc<Pool>,
+}
 
 /// A reload that was asked for.
 pub struct Reload {
@@ -58,7 +71,7 @@ impl Reload {
 
     fn carry_out(self, shared: &Arc<Shared>) {
         let (outcome, replaced) = match replace(shared, &self.pool_id, &self.model_ref) {
-            Ok((new, old)) => (Ok(new), Some(old)),
+            Ok(replaced) => (Ok(Arc::clone(&replaced.new)), Some(replaced)),
             Err(cause) => (Err(failed(&cause)), None),
         };
         // First the control thread, so that the next reload is not refused because of this one.
@@ -68,7 +81,7 @@ impl Reload {
 }
 
 /// Tells the control thread. It is gone only when the daemon stops, and the rest goes with it.
-fn done(shared: &Shared, pool_id: String, replaced: Option<Arc<Pool>>) {
+fn done(shared: &Shared, pool_id: String, replaced: Option<Replaced>) {
     let _ = shared
         .commands
         .send(Command::Reloaded { pool_id, replaced });
@@ -79,16 +92,12 @@ fn failed(cause: &str) -> ApiError {
     ApiError::new(Code::ReloadFailed, message)
 }
 
-/// Brings the new pool up and publishes it; the new and the old one.
+/// Brings the new pool up and publishes it.
 ///
 /// # Errors
 ///
 /// Why the old one still stands, in words for the caller.
-fn replace(
-    shared: &Arc<Shared>,
-    pool_id: &str,
-    model_ref: &str,
-) -> Result<(Arc<Pool>, Arc<Pool>), String> {
+fn replace(shared: &Arc<Shared>, pool_id: &str, model_ref: &str) -> Result<Replaced, String> {
     let give_up = shared.clock.elapsed() + PATIENCE;
     await_room(shared, pool_id, give_up)?;
     let pools = shared.pools();
@@ -100,7 +109,9 @@ fn replace(
     let (new, inboxes) = provision::pool(settings, shared.mailboxes.len(), Some(old));
     let ready = provision::start(shared, &new, inboxes)
         .map_err(|error| error.problem)
-        .and_then(|()| await_probes(shared, &new, give_up));
+        .and_then(|()| bring_servers(shared, old, &new))
+        .and_then(|()| await_probes(shared, &new, give_up))
+        .and_then(|()| try_servers(&new));
     if let Err(cause) = ready {
         retire_replicas(&new);
         return Err(cause);
@@ -108,7 +119,33 @@ fn replace(
     publish(shared, &new, old);
     // From here on none admits to the old pool.
     await_shards(shared);
-    Ok((new, Arc::clone(old)))
+    Ok(Replaced {
+        old: Arc::clone(old),
+        new,
+    })
+}
+
+/// The servers of the old pool stand in the new one too, where they are asked for the new model.
+fn bring_servers(shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) -> Result<(), String> {
+    for (_, replica) in old.replicas.iter() {
+        if let Some(server) = Server::of(&replica, &new.model) {
+            place(shared, new, server).map_err(|_| "the machine gives no thread for it")?;
+        }
+    }
+    if new.replicas.iter().next().is_none() {
+        return Err("none of its servers is bound".to_owned());
+    }
+    Ok(())
+}
+
+/// Each server generates with the new model once before it is asked to in earnest.
+fn try_servers(new: &Pool) -> Result<(), String> {
+    new.replicas
+        .iter()
+        .try_for_each(|(_, replica)| match &replica.reach {
+            Reach::Remote(remote) => trial::generate(new.kind, remote),
+            Reach::Local(_) => Ok(()),
+        })
 }
 
 fn await_room(shared: &Shared, pool_id: &str, give_up: Duration) -> Result<(), String> {
@@ -128,15 +165,11 @@ fn await_room(shared: &Shared, pool_id: &str, give_up: Duration) -> Result<(), S
 
 fn await_probes(shared: &Shared, new: &Pool, give_up: Duration) -> Result<(), String> {
     loop {
-        let states = || new.replicas.iter().map(|replica| replica.condition.state());
-        if states().all(|state| state == ReplicaState::Ready) {
+        let mut replicas = new.replicas.iter();
+        if replicas.all(|(_, replica)| replica.condition.state() == ReplicaState::Ready) {
             return Ok(());
         }
-        if let Some(cause) = new
-            .replicas
-            .iter()
-            .find_map(|replica| replica.condition.last_error())
-        {
+        if let Some(cause) = new.last_error() {
             return Err(cause);
         }
         if shared.clock.elapsed() > give_up {

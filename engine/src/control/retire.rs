@@ -5,14 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use orchestratord_sched::ReplicaState;
 
-use super::tell_shards;
 use crate::{
     api::error::{ApiError, Code},
     shard::mailbox::Message,
-    shared::{
-        Shared,
-        snapshot::{Order, Pool},
-    },
+    shared::{Shared, readiness::tell_shards, snapshot::Pool},
 };
 
 /// A replaced pool on its way out.
@@ -82,10 +78,9 @@ impl Retirement {
 
 /// Stops the pool's engines. Nothing runs on them and nothing will.
 pub fn retire_replicas(pool: &Pool) {
-    for replica in &pool.replicas {
+    for (_, replica) in pool.replicas.iter() {
         if replica.condition.state() != ReplicaState::Gone {
-            // An engine too busy to take orders has none to run: it will hear the next one.
-            let _ = replica.orders.try_send(Order::Retire);
+            replica.retire();
         }
     }
 }

@@ -5,14 +5,15 @@
 
 mod catalog;
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use super::{
     CLASSES, CancelReason, Counter, DECODE_MS, FIRST_TOKEN_MS, Histogram, PerShard, PoolCounters,
-    RejectReason, ReplicaCounters, ShardCounters, total,
+    RejectReason, ShardCounters, total,
 };
 use crate::shared::{
     catalog::Catalog,
+    replica::Replica,
     snapshot::{Pool, Snapshot},
 };
 
@@ -151,7 +152,7 @@ fn pool_labels(pool: &Pool) -> String {
     format!(
         "engine=\"{}\",engine_version=\"{}\",pool_id=\"{}\"",
         pool.engine,
-        pool.engine_version,
+        escaped(&pool.engine_version),
         escaped(&pool.id)
     )
 }
@@ -164,13 +165,18 @@ fn escaped(value: &str) -> String {
         .replace('\n', "\\n")
 }
 
-/// The labels of each replica, those of replaced pools among them, and its counters.
-fn each_replica(snapshot: &Snapshot) -> impl Iterator<Item = (String, &PerShard<ReplicaCounters>)> {
+/// The labels of each replica, those of replaced pools among them.
+fn each_replica(snapshot: &Snapshot) -> impl Iterator<Item = (String, Arc<Replica>)> {
     snapshot.all().flat_map(|pool| {
-        pool.replicas.iter().map(|replica| {
-            let id = escaped(&replica.id);
-            let labels = format!("{},replica_id=\"{id}\"", pool_labels(pool));
-            (labels, &replica.counters)
+        pool.replicas.iter().map(|(_, replica)| {
+            let labels = format!(
+                "engine=\"{}\",engine_version=\"{}\",pool_id=\"{}\",replica_id=\"{}\"",
+                pool.engine,
+                escaped(replica.engine_version()),
+                escaped(&pool.id),
+                escaped(&replica.id)
+            );
+            (labels, replica)
         })
     })
 }
@@ -186,10 +192,13 @@ fn tasks(page: &mut Page, snapshot: &Snapshot) {
         }
     });
     page.counter("tasks_started_total", "Tasks that got a slot.", |sample| {
-        for (labels, counters) in each_replica(snapshot) {
+        for (labels, replica) in each_replica(snapshot) {
             for (class, (_, priority)) in CLASSES.iter().enumerate() {
                 let labels = format!("{labels},priority=\"{priority}\"");
-                sample(&labels, total(counters, |replica| &replica.started[class]));
+                sample(
+                    &labels,
+                    total(&replica.counters, |replica| &replica.started[class]),
+                );
             }
         }
     });
@@ -202,9 +211,12 @@ fn tasks(page: &mut Page, snapshot: &Snapshot) {
                 let count = total(&pool.counters, |pool| &pool.canceled_queued[at]);
                 sample(&labels, count);
             }
-            for (labels, counters) in each_replica(snapshot) {
+            for (labels, replica) in each_replica(snapshot) {
                 let labels = format!("{labels},reason=\"{name}\"");
-                sample(&labels, total(counters, |replica| &replica.canceled[at]));
+                sample(
+                    &labels,
+                    total(&replica.counters, |replica| &replica.canceled[at]),
+                );
             }
         }
     });
@@ -235,13 +247,19 @@ fn refusals(page: &mut Page, snapshot: &Snapshot, shards: &PerShard<ShardCounter
 
 fn tokens(page: &mut Page, snapshot: &Snapshot) {
     page.counter("tokens_in_total", "Prompt tokens.", |sample| {
-        for (labels, counters) in each_replica(snapshot) {
-            sample(&labels, total(counters, |replica| &replica.tokens_in));
+        for (labels, replica) in each_replica(snapshot) {
+            sample(
+                &labels,
+                total(&replica.counters, |replica| &replica.tokens_in),
+            );
         }
     });
     page.counter("tokens_out_total", "Generated tokens.", |sample| {
-        for (labels, counters) in each_replica(snapshot) {
-            sample(&labels, total(counters, |replica| &replica.tokens_out));
+        for (labels, replica) in each_replica(snapshot) {
+            sample(
+                &labels,
+                total(&replica.counters, |replica| &replica.tokens_out),
+            );
         }
     });
 }
@@ -249,16 +267,9 @@ fn tokens(page: &mut Page, snapshot: &Snapshot) {
 fn kv_caches(page: &mut Page, snapshot: &Snapshot) {
     let help = "How full the KV caches of a replica's slots are, from 0 to 1.";
     page.family("kv_cache_usage_ratio", "gauge", help, |family| {
-        for pool in snapshot.all() {
-            for replica in &pool.replicas {
-                let labels = format!(
-                    "{},replica_id=\"{}\"",
-                    pool_labels(pool),
-                    escaped(&replica.id)
-                );
-                if let Some(usage) = replica.condition.kv_cache_usage() {
-                    family.sample(format!("kv_cache_usage_ratio{{{labels}}}"), usage);
-                }
+        for (labels, replica) in each_replica(snapshot) {
+            if let Some(usage) = replica.condition.kv_cache_usage() {
+                family.sample(format!("kv_cache_usage_ratio{{{labels}}}"), usage);
             }
         }
     });

@@ -15,6 +15,7 @@ mod pool;
 mod session;
 mod table;
 pub mod task;
+mod worker;
 
 use std::{
     borrow::Cow,
@@ -213,15 +214,17 @@ fn identify(shard: &Shard, request: &Request, scope: Option<Scope>) -> Result<Ca
         // An open route asks for no key, and whoever calls it is nobody in particular.
         return Ok(Caller::anonymous());
     };
-    let caller = keys
-        .identify(presented_key(request))
-        .map_err(|stranger| match stranger {
-            Stranger::NoKey => ApiError::new(
-                Code::MissingKey,
-                "show a key in X-API-Key or as Authorization: Bearer",
-            ),
-            Stranger::UnknownKey => ApiError::new(Code::InvalidKey, "the key is not a known one"),
-        })?;
+    let caller =
+        keys.identify(presented_key(request), scope)
+            .map_err(|stranger| match stranger {
+                Stranger::NoKey => ApiError::new(
+                    Code::MissingKey,
+                    "show a key in X-API-Key or as Authorization: Bearer",
+                ),
+                Stranger::UnknownKey => {
+                    ApiError::new(Code::InvalidKey, "the key is not a known one")
+                }
+            })?;
     if caller.may(scope) {
         return Ok(caller);
     }

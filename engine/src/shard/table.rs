@@ -24,15 +24,15 @@ use std::{
     sync::Arc,
 };
 
+use futures_channel::oneshot;
 use orchestratord_gpu::SequenceKey;
-use orchestratord_sched::{
-    Dispatched, Dispatcher, Estimate, Instant, Lease, Origin, ReplicaIndex, ShardId,
-};
+use orchestratord_sched::{Dispatched, Dispatcher, Estimate, Instant, Lease, Origin, ShardId};
 use uuid::Uuid;
 
 use super::{
     mailbox::{Message, Outbox},
     task::{Phase, Run, Task},
+    upstream::{Ask, Asks},
 };
 use crate::{
     api::error::{ApiError, Code},
@@ -41,7 +41,8 @@ use crate::{
     shared::{
         Shared,
         record::TaskRecord,
-        snapshot::{Order, Pool, PoolKey, Replica},
+        replica::{Order, Reach, Replica},
+        snapshot::{Pool, PoolKey},
         stage::Stage,
     },
 };
@@ -70,13 +71,17 @@ pub struct Table {
     sequences: u64,
     /// Slots that tasks have just left, until [`Table::reuse_slots`] gives them on.
     slots_in_hand: Vec<(Arc<Pool>, Lease)>,
+    /// Generations for servers.
+    asks: Asks,
     scratch: Vec<u8>,
 }
+
 impl Table {
     /// No tasks yet.
-    pub fn new(me: ShardId, shared: Arc<Shared>) -> Self {
+    pub fn new(me: ShardId, shared: Arc<Shared>, asks: Asks) -> Self {
         Self {
             outbox: Outbox::default(),
+            asks,
             me,
             lanes: HashMap::new(),
             tasks: HashMap::new(),
@@ -189,22 +194,37 @@ impl Table {
             }
         };
         let lease = self.prefer_warm(pool, &record, lease);
-        let replica = Arc::clone(pool.replica(lease.replica()));
+        let (place, replica) = (lease.replica(), pool.replica(lease.replica()));
         if let Some(turn) = &record.turn {
             self.shared.sessions.ran_on(&record.owner, turn, &replica);
         }
         self.replica_counters(&replica).started(record.class());
         logs::placed(&record, &replica);
         let sequence = self.next_sequence();
-        let run = Run::new(lease, Arc::clone(&replica), sequence, self.now());
+        let mut run = Run::new(lease, Arc::clone(&replica), sequence, self.now());
+        let generation = record.generation();
+        let asked = match &replica.reach {
+            Reach::Local(_) => replica.order(Order::Start {
+                home: self.me,
+                sequence,
+                generation,
+            }),
+            Reach::Remote(_) => {
+                let (line, hung_up) = oneshot::channel();
+                run.line = Some(line);
+                let ask = Ask {
+                    sequence,
+                    pool: Arc::clone(pool),
+                    place,
+                    replica,
+                    generation,
+                };
+                self.asks.try_send((ask, hung_up)).is_ok()
+            }
+        };
         task.borrow_mut().start(run);
         self.running.insert(sequence, Rc::clone(&task));
-        let order = Order::Start {
-            home: self.me,
-            sequence,
-            generation: record.generation(),
-        };
-        if replica.orders.try_send(order).is_err() {
+        if !asked {
             let message = "the engine's queue of orders is full; send the task again";
             self.fail(&task, &ApiError::new(Code::ReplicaExhausted, message));
         }
@@ -216,12 +236,12 @@ impl Table {
         let Some(warm) = record.warm_replica() else {
             return lease;
         };
-        if Arc::ptr_eq(&warm, pool.replica(lease.replica())) {
-            return lease;
-        }
         let mut replicas = pool.replicas.iter();
-        let place = replicas.position(|replica| Arc::ptr_eq(replica, &warm));
-        match place.and_then(|place| pool.scheduling.take_slot_of(ReplicaIndex(place))) {
+        let place = replicas.find(|(_, replica)| Arc::ptr_eq(replica, &warm));
+        let Some((place, _)) = place.filter(|(place, _)| *place != lease.replica()) else {
+            return lease;
+        };
+        match pool.scheduling.take_slot_of(place) {
             Some(better) => {
                 self.slots_in_hand.push((Arc::clone(pool), lease));
                 better

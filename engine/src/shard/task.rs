@@ -17,7 +17,8 @@ use crate::{
         event::{self, End, Metrics, MetricsVerbose, Prep, Started, StartedVerbose, Usage},
         task::{Placement, Streams, TaskView, Timings},
     },
-    shared::{record::TaskRecord, snapshot::Replica},
+    shard::upstream::Line,
+    shared::{record::TaskRecord, replica::Replica},
 };
 
 /// The least time between two `metrics` events of one stream.
@@ -47,6 +48,8 @@ pub struct Run {
     pub first_token: Option<Instant>,
     /// When the engine last said something about it.
     pub heard: Instant,
+    /// To its engine, if that is a server: dropped with the run, which ends what it still generates.
+    pub line: Option<Line>,
     /// When its last `metrics` event was appended.
     measured: Option<Instant>,
 }
@@ -61,6 +64,7 @@ impl Run {
             started: now,
             first_token: None,
             heard: now,
+            line: None,
             measured: None,
         }
     }

@@ -12,10 +12,7 @@ use uuid::Uuid;
 use crate::{
     api::task::{KvHint, OnDisconnect, Submission},
     identity::Identity,
-    shared::{
-        sessions::Turn,
-        snapshot::{Pool, Replica},
-    },
+    shared::{replica::Replica, sessions::Turn, snapshot::Pool},
     trace::TraceId,
 };
 

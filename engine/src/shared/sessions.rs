@@ -20,7 +20,7 @@ use orchestratord_sched::{
 };
 use uuid::Uuid;
 
-use super::snapshot::Replica;
+use super::replica::Replica;
 use crate::identity::Identity;
 
 /// How sessions are kept.

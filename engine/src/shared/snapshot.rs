@@ -11,117 +11,25 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use orchestratord_gpu::Generation;
-use orchestratord_sched::{self as sched, Class, Policy, ReplicaIndex, ReplicaState, ShardId};
+use orchestratord_gpu::EngineKind;
+use orchestratord_sched::{self as sched, Class, Policy, ReplicaIndex, ReplicaState};
 
 use super::{
     gate::{Gate, Passage},
+    places::Places,
+    provisioning::Provisioning,
     record::TaskRecord,
+    replica::Replica,
 };
 use crate::{
-    metrics::{PerShard, PoolCounters, ReplicaCounters},
+    metrics::{PerShard, PoolCounters},
     settings::PoolSettings,
 };
-
-/// What a shard asks an engine's thread. Orders of one replica arrive in the order in which they
-/// were sent: a slot that a `Cancel` frees can be ordered again at once.
-#[derive(Debug)]
-pub enum Order {
-    /// Generate; tell `home` about it under `sequence`.
-    Start {
-        /// The shard that hears of it.
-        home: ShardId,
-        /// Unique while it runs.
-        sequence: orchestratord_gpu::SequenceKey,
-        /// What to generate.
-        generation: Generation,
-    },
-    /// Stop, and tell nobody.
-    Cancel {
-        /// Which.
-        sequence: orchestratord_gpu::SequenceKey,
-    },
-    /// Let go of a session's KV cache.
-    Forget {
-        /// Which.
-        session: orchestratord_gpu::SessionKey,
-    },
-    /// Nothing runs any more and nothing will: give the engine up and end the thread.
-    Retire,
-}
-
-/// One running engine of a pool.
-pub struct Replica {
-    /// Its id within the pool.
-    pub id: String,
-    /// Its slots.
-    pub slots_total: u32,
-    /// To its thread; bounded.
-    pub orders: crossbeam::channel::Sender<Order>,
-    /// Where it stands.
-    pub condition: Condition,
-    /// What each shard counts about it.
-    pub counters: PerShard<ReplicaCounters>,
-}
-
-/// Where a replica stands: written by its engine's thread, read by everybody.
-#[derive(Debug)]
-pub struct Condition {
-    inner: Mutex<(ReplicaState, Option<String>)>,
-    /// The bits of a double from 0 to 1; not a number while nothing was told.
-    kv_cache_usage: AtomicU64,
-}
-
-impl Default for Condition {
-    fn default() -> Self {
-        Self {
-            inner: Mutex::new((ReplicaState::Starting, None)),
-            kv_cache_usage: AtomicU64::new(f64::NAN.to_bits()),
-        }
-    }
-}
-
-impl Condition {
-    /// The state now.
-    pub fn state(&self) -> ReplicaState {
-        self.lock().0
-    }
-
-    /// What last went wrong.
-    pub fn last_error(&self) -> Option<String> {
-        self.lock().1.clone()
-    }
-
-    /// A change of state, and what caused it if something went wrong.
-    pub fn change(&self, state: ReplicaState, error: Option<String>) {
-        let mut inner = self.lock();
-        inner.0 = state;
-        inner.1 = error.or(inner.1.take());
-    }
-
-    /// How full the KV caches of its slots are, from 0 to 1, if its engine tells.
-    pub fn kv_cache_usage(&self) -> Option<f64> {
-        let usage = f64::from_bits(self.kv_cache_usage.load(Relaxed));
-        (!usage.is_nan()).then_some(usage)
-    }
-
-    /// Its engine tells how full they are.
-    pub fn set_kv_cache_usage(&self, usage: f64) {
-        self.kv_cache_usage.store(usage.to_bits(), Relaxed);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, (ReplicaState, Option<String>)> {
-        // A panic while it was held can't have left half a pair behind.
-        self.inner
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
 
 /// Tells pools apart that follow each other under one id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -145,10 +53,12 @@ pub struct Pool {
     pub model: String,
     /// Other references that resolve to it.
     pub model_aliases: Vec<String>,
+    /// What its engine is.
+    pub kind: EngineKind,
     /// The engine's name.
     pub engine: &'static str,
     /// The engine's version.
-    pub engine_version: &'static str,
+    pub engine_version: String,
     /// Tokens of context a task may have.
     pub ctx_max: u32,
     /// Tasks that may wait.
@@ -157,8 +67,10 @@ pub struct Pool {
     pub admission_policy: Policy,
     /// Whether it takes new work.
     pub gate: Arc<Gate>,
+    /// How far its engines are, if the daemon starts them as processes.
+    pub provisioning: Option<Arc<Provisioning>>,
     /// Its engines.
-    pub replicas: Vec<Arc<Replica>>,
+    pub replicas: Places,
     /// Replicas that pools of this id had before: their ids are not given again.
     pub replicas_before: usize,
     /// What it was built from.
@@ -182,8 +94,13 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// The replica that a lease is for.
-    pub fn replica(&self, index: ReplicaIndex) -> &Arc<Replica> {
-        &self.replicas[index.0]
+    ///
+    /// # Panics
+    ///
+    /// If nobody stands there, which nobody who holds a lease finds.
+    pub fn replica(&self, place: ReplicaIndex) -> Arc<Replica> {
+        let replica = self.replicas.get(place);
+        replica.expect("a place is vacated when nobody holds a lease of it")
     }
 
     /// Whether new work is taken, now or when a slot is free.
@@ -214,23 +131,46 @@ impl Pool {
 
     /// Whether a replica is ready.
     pub fn is_ready(&self) -> bool {
-        self.replicas
-            .iter()
-            .any(|replica| replica.condition.state() == ReplicaState::Ready)
+        self.states().any(|state| state == ReplicaState::Ready)
     }
 
-    /// Whether no replica has answered its first probe yet.
+    /// Whether it has replicas, and none has answered its first probe yet.
     pub fn is_starting(&self) -> bool {
-        self.replicas
-            .iter()
-            .all(|replica| replica.condition.state() == ReplicaState::Starting)
+        let mut states = self.states().peekable();
+        states.peek().is_some() && states.all(|state| state == ReplicaState::Starting)
+    }
+
+    fn states(&self) -> impl Iterator<Item = ReplicaState> {
+        let replicas = self.replicas.iter();
+        replicas.map(|(_, replica)| replica.condition.state())
+    }
+
+    /// Whether it has no engine that answers, and one is being started.
+    pub fn is_being_provisioned(&self) -> bool {
+        let provisioning = self.provisioning.as_ref();
+        !self.is_ready() && provisioning.is_some_and(|provisioning| provisioning.is_under_way())
+    }
+
+    /// What must happen before its tasks can start; nothing when it is ready.
+    pub fn preparation(&self) -> Vec<String> {
+        let provisioning = self.provisioning.as_ref();
+        provisioning
+            .filter(|_| !self.is_ready())
+            .map_or_else(Vec::new, |provisioning| provisioning.steps())
+    }
+
+    /// What last went wrong with one of its replicas.
+    pub fn last_error(&self) -> Option<String> {
+        let mut replicas = self.replicas.iter();
+        let of_replica = replicas.find_map(|(_, replica)| replica.condition.last_error());
+        of_replica.or_else(|| self.provisioning.as_ref()?.last_error())
     }
 
     /// Slots of all its replicas, whether they are offered now or not.
     pub fn slots_total(&self) -> u32 {
         self.replicas
             .iter()
-            .map(|replica| replica.slots_total)
+            .map(|(_, replica)| replica.slots_total)
             .sum()
     }
 

@@ -16,7 +16,7 @@ use crate::{
         artifact::{Artifact, ArtifactSpec},
         catalog::{ModelSpec, TrustPolicy},
     },
-    identity::Keys,
+    identity::{Keys, Scope},
     trust::TrustedKeys,
 };
 
@@ -47,7 +47,7 @@ fn put(store: &Store, content: &str) -> Result<Artifact, ApiError> {
 }
 
 fn find(store: &Store, id: &str) -> Result<Artifact, ApiError> {
-    let everybody = Keys::default().identify(None).unwrap();
+    let everybody = Keys::default().identify(None, Scope::Data).unwrap();
     let (id, viewer) = (id.to_owned(), Viewer::from(&everybody));
     told(store.ask(move |books| artifact::find(books, &id, &viewer))?)
 }

@@ -64,7 +64,7 @@ impl Transcript {
             session_id: view.session_id,
             model_ref: &record.submission.model_ref,
             engine: record.pool.engine,
-            engine_version: record.pool.engine_version,
+            engine_version: &record.pool.engine_version,
             state: view.state,
             error: view.error,
             seed: record.seed,

@@ -101,6 +101,15 @@ impl<T> Pool<T> {
         self.replicas[replica.0].free()
     }
 
+    /// How many tasks run on this replica.
+    ///
+    /// # Panics
+    /// If the pool has no such replica.
+    #[must_use]
+    pub fn replica_leases(&self, replica: ReplicaIndex) -> u32 {
+        self.replicas[replica.0].taken()
+    }
+
     /// How many slots the replicas offer together.
     #[must_use]
     pub fn slots_total(&self) -> u32 {

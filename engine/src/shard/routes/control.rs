@@ -116,7 +116,7 @@ fn changed(pool: &Pool) -> PoolChanged {
         replicas: pool
             .replicas
             .iter()
-            .map(|replica| replica.id.clone())
+            .map(|(_, replica)| replica.id.clone())
             .collect(),
         draining: !pool.gate.is_open(),
     }
@@ -126,7 +126,7 @@ fn log(call: &Call, pool: &Pool, change: PoolChange) {
     logs::pool_changed(pool, change, &call.caller().identity, &call.correlation_id);
 }
 
-fn command(shard: &Shard, command: Command) -> Result<(), ApiError> {
+pub(super) fn command(shard: &Shard, command: Command) -> Result<(), ApiError> {
     let stopping = |code, message: &str| ApiError::new(code, message).after(BUSY_WAIT);
     shard
         .shared

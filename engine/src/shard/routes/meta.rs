@@ -29,7 +29,7 @@ pub(super) fn capabilities(shard: &Shard, _: &Call) -> Result<Outcome, ApiError>
 fn engine(pool: &Pool) -> EngineCapabilities {
     EngineCapabilities {
         engine: pool.engine,
-        engine_version: pool.engine_version,
+        engine_version: pool.engine_version.clone(),
         ctx_max: pool.ctx_max,
         supported_workloads: vec!["completion"],
         concurrency: pool.slots_total(),

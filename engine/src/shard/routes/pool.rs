@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use orchestratord_sched::{ReplicaIndex, ReplicaState};
+use orchestratord_sched::ReplicaState;
 
 use super::{Call, Outcome, Reply};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     },
     metrics,
     shard::Shard,
-    shared::snapshot::{Pool, Replica},
+    shared::{replica::Replica, snapshot::Pool},
 };
 
 /// `GET /v2/pools`.
@@ -21,7 +21,7 @@ pub(super) fn list(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
         pool_id: pool.id.clone(),
         model_ref: pool.model.clone(),
         engine: pool.engine,
-        engine_version: pool.engine_version,
+        engine_version: pool.engine_version.clone(),
         ctx_max: pool.ctx_max,
         health: describe(shard, pool),
     };
@@ -48,13 +48,10 @@ fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
     let (tokens_out, tasks_started) = metrics::pool_totals(pool);
     let scheduling = &pool.scheduling;
     PoolHealth {
-        live: pool.replicas.iter().any(|replica| is_live(replica)),
+        live: pool.replicas.iter().any(|(_, replica)| is_live(&replica)),
         ready: pool.takes_work() && !shard.is_stopping(),
         draining: !pool.gate.is_open() || shard.is_stopping(),
-        last_error: pool
-            .replicas
-            .iter()
-            .find_map(|replica| replica.condition.last_error()),
+        last_error: pool.last_error(),
         metrics: PoolMetrics {
             queue_depth: pool.queue_depth(),
             slots_total: pool.slots_total(),
@@ -66,12 +63,11 @@ fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
         replicas: pool
             .replicas
             .iter()
-            .enumerate()
-            .map(|(at, replica)| ReplicaView {
+            .map(|(place, replica)| ReplicaView {
                 replica_id: replica.id.clone(),
                 state: replica.condition.state().name(),
                 slots_total: replica.slots_total,
-                slots_free: scheduling.replica_slots_free(ReplicaIndex(at)),
+                slots_free: scheduling.replica_slots_free(place),
             })
             .collect(),
     }

@@ -9,7 +9,7 @@ use crate::{
         session::SessionView,
     },
     shard::Shard,
-    shared::snapshot::Order,
+    shared::replica::Order,
 };
 
 /// `GET /v2/sessions/{id}`.
@@ -27,7 +27,7 @@ pub(super) fn delete(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let deleted = id(call).and_then(|id| sessions.delete(&call.caller().identity, id));
     if let Some((session, Some(replica))) = deleted {
         // A replica too busy to be told lets go of it when it needs the room.
-        let _ = replica.orders.try_send(Order::Forget { session });
+        replica.order(Order::Forget { session });
     }
     Ok(Outcome::Reply(Reply::empty(204)))
 }

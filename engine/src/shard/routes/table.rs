@@ -11,7 +11,7 @@ use super::{
         Content::{Document, Events, Json, Metrics, Nothing, Text},
         Description, describe,
     },
-    health, list, meta, pool, session, task,
+    health, list, meta, pool, session, task, worker,
 };
 use crate::identity::Scope;
 
@@ -60,6 +60,7 @@ const fn route(
 
 const DATA: Option<Scope> = Some(Scope::Data);
 const CONTROL: Option<Scope> = Some(Scope::Control);
+const WORKER: Option<Scope> = Some(Scope::Worker);
 const METRICS: Option<Scope> = Some(Scope::Metrics);
 const OPEN: Option<Scope> = None;
 
@@ -169,6 +170,22 @@ pub(super) static ROUTES: &[Route] = &[
             .takes("PurgeRequest")
             .answers(202, Json("PoolChanged"))
             .refuses(&[409]),
+    ),
+    route(
+        Post,
+        "/v2/workers/register",
+        WORKER,
+        worker::register,
+        describe("Bind a server that generates, or say that it is still there")
+            .takes("RegisterRequest")
+            .answers(200, Json("Registered")),
+    ),
+    route(
+        Delete,
+        "/v2/workers/{pool_id}/{replica_id}",
+        WORKER,
+        worker::unregister,
+        describe("Unbind a server").answers(204, Nothing),
     ),
     route(
         Post,

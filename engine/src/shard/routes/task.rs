@@ -166,7 +166,9 @@ fn accepted(shard: &Shard, record: &TaskRecord) -> Reply {
         predicted_start_ms: api::whole_ms(record.predicted_start),
         backoff_ms: api::whole_ms(record.backoff),
         streams,
-        preparation: Preparation::default(),
+        preparation: Preparation {
+            steps: record.pool.preparation(),
+        },
     };
     Reply::json(202, &body)
         .with("Location", location)
@@ -281,7 +283,7 @@ fn available(shard: &Shard, pool: &Pool) -> Result<(), Rejected> {
     if pool.gate.passage() == Passage::Closed {
         return Err(draining(UNAVAILABLE_WAIT));
     }
-    if pool.is_ready() {
+    if pool.is_ready() || pool.is_being_provisioned() {
         return Ok(());
     }
     let error = if pool.is_starting() {

@@ -11,10 +11,7 @@ use crate::{
     logs::{self, StreamEnd},
     metrics::CancelReason,
     shard::task::{Phase, Run, Task},
-    shared::{
-        record::TaskRecord,
-        snapshot::{Order, PoolKey},
-    },
+    shared::{record::TaskRecord, replica::Order, snapshot::PoolKey},
     store::{settings::Transcripts, transcript::Transcript},
 };
 
@@ -158,12 +155,12 @@ impl Table {
                 queue.remove(*ticket).is_some()
             }
             Phase::Running(run) => {
-                let order = Order::Cancel {
+                // An engine of this process that takes no orders hangs; it will be told nothing more
+                // about this sequence, and what it says about it goes nowhere. A server is hung up
+                // on when the run is dropped.
+                run.replica.order(Order::Cancel {
                     sequence: run.sequence,
-                };
-                // A full order queue means an engine that hangs; it will be told nothing more
-                // about this sequence, and what it says about it goes nowhere.
-                let _ = run.replica.orders.try_send(order);
+                });
                 true
             }
             Phase::Ended(_) => true,

@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use orchestratord_gpu::{
     SequenceKey,
-    event::{Event, Fault, Finish},
+    event::{Event, Fault, Finish, Usage},
 };
 use orchestratord_sched::{Instant, Progress, budget::Allowance};
 
@@ -31,7 +31,7 @@ impl Table {
                 cached_tokens,
             } => self.prefilling(&task, prompt_tokens, cached_tokens),
             Event::Token { text } => self.token(&task, &text),
-            Event::End { finish, usage } => self.finish(&task, finish, usage.completion_tokens),
+            Event::End { finish, usage } => self.finish(&task, finish, usage),
             Event::Fault(fault) => self.fail(&task, &explain(&fault)),
         }
         self.reuse_slots();
@@ -105,15 +105,18 @@ impl Table {
         }
     }
 
-    fn finish(&mut self, task: &Shown, finish: Finish, tokens_out: u32) {
+    fn finish(&mut self, task: &Shown, finish: Finish, usage: Usage) {
         let now = self.now();
         let mut ended = task.borrow_mut();
-        // A text that was held back comes with its next one: there may be more tokens than events.
-        let unseen = tokens_out.saturating_sub(ended.tokens_out);
+        let uncounted = usage.prompt_tokens.saturating_sub(ended.tokens_in);
+        ended.tokens_in += uncounted;
+        // Some engines count the prompt only at the end. And a text that was held back comes with its next one: there may be more tokens than events.
+        let unseen = usage.completion_tokens.saturating_sub(ended.tokens_out);
         ended.tokens_out += unseen;
         let run = ended.finish(finish, now);
         if let Some(run) = &run {
             let counters = self.replica_counters(&run.replica);
+            counters.tokens_in.add(uncounted.into());
             counters.tokens_out.add(unseen.into());
         }
         let record = &ended.record;

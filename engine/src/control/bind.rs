@@ -1,0 +1,349 @@
+//! Binding: servers take places in pools, and leave them.
+//!
+//! A server is named by the settings, by a handoff file, or by a worker that registers. However it
+//! came, it is the same [`Candidate`], and gets a place in the pool that it names; where there is no such
+//! pool yet, there is one from then on. A candidate that is bound already and says nothing new is left
+//! alone: for a worker that is a heartbeat. One that says something new is bound anew, beside the old
+//! one, which serves what it has and leaves.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_channel::oneshot;
+use orchestratord_gpu::EngineKind;
+use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState};
+
+use super::place::{NoPlace, Server, place};
+use crate::{
+    api::error::{ApiError, Code},
+    endpoint::{BadEndpoint, Endpoint},
+    logs, provision,
+    settings::{EngineSettings, PoolSettings, SLOTS_MAX},
+    shared::{
+        Shared, readiness,
+        replica::Replica,
+        snapshot::{Pool, Snapshot},
+    },
+};
+
+/// Pools of one daemon, those that came with servers among them: whoever may bind can't make more.
+const POOLS_MAX: usize = 256;
+/// Characters of an id, which stands in paths, labels and file names.
+const ID_LENGTH_MAX: usize = 64;
+/// When to try again if there is no place: places become vacant as tasks end.
+const FULL_WAIT: Duration = Duration::from_secs(5);
+
+/// A server that is to have a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// In which pool.
+    pub pool_id: String,
+    /// Under which id.
+    pub replica_id: String,
+    /// What it is.
+    pub kind: EngineKind,
+    /// Where it listens.
+    pub url: String,
+    /// Tasks that it can decode at a time; at least 1.
+    pub slots: u32,
+    /// Its version, if that was said.
+    pub engine_version: Option<String>,
+    /// The devices that it runs on.
+    pub device_mask: Option<String>,
+    /// What requests call its model.
+    pub model: String,
+}
+
+impl Candidate {
+    /// Itself, if its parts are such as they may be.
+    ///
+    /// # Errors
+    ///
+    /// 400 with a sentence that names the field.
+    pub fn check(self) -> Result<Self, ApiError> {
+        for (field, id) in [("pool_id", &self.pool_id), ("replica_id", &self.replica_id)] {
+            if !is_id(id) {
+                return Err(ApiError::invalid(format!(
+                    "`{field}` must have 1 to {ID_LENGTH_MAX} letters, digits, `.`, `_` or `-`"
+                )));
+            }
+        }
+        if !(1..=SLOTS_MAX).contains(&self.slots) {
+            return Err(ApiError::invalid(format!(
+                "`slots` must lie between 1 and {SLOTS_MAX}"
+            )));
+        }
+        Ok(self)
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=ID_LENGTH_MAX).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+/// Who named a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The settings.
+    Settings,
+    /// A handoff file.
+    Handoff,
+    /// A worker, which must say so again and again.
+    Worker,
+}
+
+impl Origin {
+    /// As log lines say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Handoff => "handoff",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// A worker that registers.
+pub struct Register {
+    /// What it is.
+    pub candidate: Candidate,
+    /// To whoever asked.
+    pub answer: oneshot::Sender<Result<(), ApiError>>,
+}
+
+/// A worker that leaves.
+pub struct Unregister {
+    /// Its pool.
+    pub pool_id: String,
+    /// Its id there.
+    pub replica_id: String,
+    /// To whoever asked.
+    pub answer: oneshot::Sender<Result<(), ApiError>>,
+}
+
+struct Binding {
+    candidate: Candidate,
+    origin: Origin,
+    standing: Standing,
+    /// When its worker last said that it is there.
+    heard: Duration,
+}
+
+/// Where a replica stands.
+struct Standing {
+    pool: Arc<Pool>,
+    place: ReplicaIndex,
+    replica: Arc<Replica>,
+}
+
+/// All servers that have places.
+#[derive(Default)]
+pub struct Bindings {
+    bound: HashMap<(String, String), Binding>,
+    /// Those that serve what they have and take nothing new.
+    leaving: Vec<Standing>,
+}
+
+impl Bindings {
+    /// Gives the candidate a place, or notes that it is still there.
+    ///
+    /// # Errors
+    ///
+    /// Why it has none; then nothing has changed.
+    pub fn bind(
+        &mut self,
+        shared: &Arc<Shared>,
+        candidate: Candidate,
+        origin: Origin,
+    ) -> Result<(), ApiError> {
+        let id = (candidate.pool_id.clone(), candidate.replica_id.clone());
+        let heard = shared.clock.elapsed();
+        if let Some(binding) = self.bound.get_mut(&id)
+            && binding.candidate == candidate
+            && binding.standing.replica.condition.state() != ReplicaState::Gone
+        {
+            binding.heard = heard;
+            return Ok(());
+        }
+        let standing = stand(shared, &candidate)?;
+        logs::replica_bound(&standing.pool, &standing.replica, origin.name());
+        let binding = Binding {
+            candidate,
+            origin,
+            standing,
+            heard,
+        };
+        if let Some(before) = self.bound.insert(id, binding) {
+            self.leave(shared, before.standing);
+        }
+        Ok(())
+    }
+
+    /// Takes a server out of service. Whether it was in.
+    pub fn unbind(&mut self, shared: &Shared, pool_id: &str, replica_id: &str) -> bool {
+        let id = (pool_id.to_owned(), replica_id.to_owned());
+        let Some(binding) = self.bound.remove(&id) else {
+            return false;
+        };
+        self.leave(shared, binding.standing);
+        true
+    }
+
+    /// Takes out the workers that have not been heard for too long.
+    pub fn unbind_silent(&mut self, shared: &Shared) {
+        let (now, timeout) = (
+            shared.clock.elapsed(),
+            shared.settings.binding.heartbeat_timeout,
+        );
+        let silent =
+            |binding: &Binding| binding.origin == Origin::Worker && now - binding.heard > timeout;
+        let gone: Vec<_> = self
+            .bound
+            .iter()
+            .filter(|(_, binding)| silent(binding))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for (pool_id, replica_id) in gone {
+            self.unbind(shared, &pool_id, &replica_id);
+        }
+    }
+
+    /// A pool was given another model: who stood in the old one stands in the new one, and who came
+    /// to the old one meanwhile takes a place there now.
+    pub fn follow(&mut self, shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) {
+        let of_old = |binding: &&mut Binding| binding.standing.pool.key == old.key;
+        let mut left_behind = Vec::new();
+        for binding in self.bound.values_mut().filter(of_old) {
+            binding.candidate.model.clone_from(&new.model);
+            let id = &binding.candidate.replica_id;
+            match new.replicas.iter().find(|(_, replica)| replica.id == *id) {
+                Some((place, replica)) => {
+                    binding.standing = Standing {
+                        pool: Arc::clone(new),
+                        place,
+                        replica,
+                    };
+                }
+                None => left_behind.push((binding.candidate.clone(), binding.origin)),
+            }
+        }
+        for (candidate, origin) in left_behind {
+            self.bound
+                .remove(&(candidate.pool_id.clone(), candidate.replica_id.clone()));
+            // One that finds no place is as good as one that comes later: it is bound when it says
+            // so again.
+            let _ = self.bind(shared, candidate, origin);
+        }
+    }
+
+    fn leave(&mut self, shared: &Shared, standing: Standing) {
+        let Standing { pool, place, .. } = &standing;
+        readiness::advance(shared, pool, *place, ReplicaEvent::Drain, None);
+        logs::replica_unbound(pool, &standing.replica);
+        self.leaving.push(standing);
+    }
+
+    /// Whether nobody is leaving.
+    pub fn is_settled(&self) -> bool {
+        self.leaving.is_empty()
+    }
+
+    /// Vacates the places of those that have served what they had.
+    pub fn let_go(&mut self) {
+        self.leaving.retain(|standing| {
+            let busy = standing.pool.scheduling.replica_leases(standing.place) > 0;
+            if !busy {
+                standing.replica.retire();
+                standing.pool.replicas.vacate(standing.place);
+            }
+            busy
+        });
+    }
+}
+
+/// Finds the candidate a place and has it watched.
+fn stand(shared: &Arc<Shared>, candidate: &Candidate) -> Result<Standing, ApiError> {
+    let networks = &shared.settings.binding.networks;
+    let endpoint = Endpoint::resolve(&candidate.url, networks).map_err(|bad| {
+        let code = match bad {
+            BadEndpoint::Forbidden => Code::Forbidden,
+            BadEndpoint::Malformed | BadEndpoint::Unresolved => Code::InvalidParams,
+        };
+        ApiError::new(code, bad.to_string())
+    })?;
+    let pool = pool_of(shared, candidate)?;
+    let server = Server {
+        id: candidate.replica_id.clone(),
+        slots: candidate.slots,
+        endpoint,
+        model: candidate.model.clone(),
+        engine_version: candidate.engine_version.clone(),
+    };
+    let (place, replica) = place(shared, &pool, server).map_err(|error| match error {
+        NoPlace::Full => {
+            let message = "every place of the pool is taken; unbind a replica first";
+            ApiError::new(Code::ReplicaExhausted, message).after(FULL_WAIT)
+        }
+        NoPlace::NoThread => {
+            ApiError::new(Code::Internal, "the machine gives no thread to watch it")
+        }
+    })?;
+    Ok(Standing {
+        pool,
+        place,
+        replica,
+    })
+}
+
+/// The pool that the candidate names, made now if there is none.
+fn pool_of(shared: &Shared, candidate: &Candidate) -> Result<Arc<Pool>, ApiError> {
+    let pools = shared.pools();
+    let Some(pool) = pools.pool(&candidate.pool_id) else {
+        return new_pool(shared, &pools, candidate);
+    };
+    let EngineSettings::Remote { kind, .. } = &pool.settings.engine else {
+        let message = "the pool runs its engines itself; name another `pool_id`";
+        return Err(ApiError::invalid(message));
+    };
+    if *kind != candidate.kind {
+        let message = format!("the pool's `engine` is {}", kind.name());
+        return Err(ApiError::invalid(message));
+    }
+    if !pool.serves(&candidate.model) {
+        let message = "the pool serves another model; name that `model_ref`, or another `pool_id`";
+        return Err(ApiError::invalid(message));
+    }
+    Ok(Arc::clone(pool))
+}
+
+fn new_pool(
+    shared: &Shared,
+    pools: &Snapshot,
+    candidate: &Candidate,
+) -> Result<Arc<Pool>, ApiError> {
+    if pools.pools.len() >= POOLS_MAX {
+        let message = "there are as many pools as may be; name one that exists";
+        return Err(ApiError::new(Code::ReplicaExhausted, message).after(FULL_WAIT));
+    }
+    let settings = PoolSettings {
+        id: candidate.pool_id.clone(),
+        engine: EngineSettings::Remote {
+            kind: candidate.kind,
+            model: candidate.model.clone(),
+            version: candidate.engine_version.clone(),
+            context_tokens: None,
+            process: None,
+        },
+        replicas: 0,
+        slots: candidate.slots,
+        admission_capacity: shared.settings.binding.admission_capacity,
+        admission_policy: shared.settings.binding.admission_policy,
+    };
+    let (pool, _) = provision::pool(settings, shared.mailboxes.len(), None);
+    shared.snapshot.rcu(|snapshot| {
+        let mut snapshot = snapshot.as_ref().clone();
+        snapshot.pools.push(Arc::clone(&pool));
+        snapshot
+    });
+    Ok(pool)
+}

@@ -1,0 +1,286 @@
+//! Engines that the daemon starts itself: a process each, kept alive, and announced like anybody else's.
+//!
+//! ```text
+//!   start ──► wait until it answers ──► write its handoff file ──► wait until it ends
+//!     ▲                 │ too late, or ended                              │
+//!     └── after a wait ◄┴──────────────── remove the file ◄───────────────┘
+//! ```
+//!
+//! Whether the engine is bound is the handoff watcher's business ([`super::handoff`]), which knows of
+//! this one what it knows of all: a file. So there is one way to be bound, and any supervisor may do
+//! what this one does.
+//!
+//! An engine lives in a process group of its own, so that it can be ended whole, and the kernel ends it
+//! when the daemon is gone ([`crate::keeper`]).
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process::{Child, ExitStatus, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use orchestratord_gpu::{
+    EngineKind,
+    command::{Blanks, Template},
+    handoff::{self, Handoff, Model},
+};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::{output, watch};
+use crate::{
+    endpoint::{Endpoint, Networks},
+    keeper, logs,
+    shared::{Shared, provisioning::Provisioning, stage::Stage},
+};
+
+/// How often it is looked whether an engine has ended.
+const TICK: Duration = Duration::from_millis(20);
+/// How often a starting engine is asked whether it is ready.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+/// How long an engine may take to follow SIGTERM before SIGKILL.
+const TERM_GRACE: Duration = Duration::from_secs(10);
+/// The first wait before an engine that has ended is started again; it doubles up to the longest.
+const WAIT_MIN: Duration = Duration::from_millis(250);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Starts in a row that lead to nothing: then something is wrong that another won't mend.
+const VAIN_STARTS_MAX: u32 = 5;
+
+/// How the engines of a pool are started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// The command.
+    pub command: Template,
+    /// How long an engine may take until it answers its probe: models are large.
+    pub ready_timeout: Duration,
+}
+
+/// One engine's supervisor.
+pub struct Supervisor {
+    /// What every thread can reach.
+    pub shared: Arc<Shared>,
+    /// How far the pool's engines are.
+    pub provisioning: Arc<Provisioning>,
+    /// The pool.
+    pub pool_id: String,
+    /// Its id there.
+    pub replica_id: String,
+    /// What it is.
+    pub kind: EngineKind,
+    /// What requests call its model, and what fills `{model}`.
+    pub model: String,
+    /// Tasks that it decodes at a time.
+    pub slots: u32,
+    /// The devices that it runs on.
+    pub device_mask: Option<String>,
+    /// How it is started.
+    pub process: ProcessSettings,
+    /// Disconnected when the engine is to end.
+    pub wanted: Receiver<()>,
+}
+
+/// Why a life of the engine ended.
+enum Ended {
+    /// Nobody wants it any more.
+    Unwanted,
+    /// It never was ready; one sentence.
+    InVain(String),
+    /// It had been ready; one sentence.
+    Broken(String),
+}
+
+impl Supervisor {
+    /// Starts the thread. It ends when the engine is not wanted any more, or could not be started
+    /// too often.
+    ///
+    /// # Errors
+    ///
+    /// When the machine gives no more threads.
+    pub fn spawn(self) -> io::Result<thread::JoinHandle<()>> {
+        let name = format!("process-{}-{}", self.pool_id, self.replica_id);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || self.supervise())
+    }
+
+    fn supervise(self) {
+        // A daemon that was killed may have left one behind.
+        let _ = fs::remove_file(self.handoff_file());
+        let (mut wait, mut vain_starts) = (WAIT_MIN, 0);
+        loop {
+            let reason = match self.live() {
+                Ended::Unwanted => return,
+                Ended::Broken(reason) => {
+                    (wait, vain_starts) = (WAIT_MIN, 0);
+                    reason
+                }
+                Ended::InVain(reason) => {
+                    vain_starts += 1;
+                    reason
+                }
+            };
+            self.provisioning.failed(&reason);
+            let again = (vain_starts < VAIN_STARTS_MAX).then_some(wait);
+            logs::engine_ended(&self.pool_id, &self.replica_id, &reason, again);
+            if again.is_none() {
+                return self.give_up();
+            }
+            if self.is_unwanted_within(wait) {
+                return;
+            }
+            wait = (wait * 2).min(WAIT_MAX);
+        }
+    }
+
+    /// Nobody will start it again; if it was the last of its pool, what waits for it is told.
+    fn give_up(&self) {
+        if self.provisioning.gave_up() {
+            super::end_tasks_of_dead(&self.shared, &self.pool_id);
+        }
+    }
+
+    /// Waits, at most so long; whether the engine is not wanted any more.
+    fn is_unwanted_within(&self, wait: Duration) -> bool {
+        let heard = self.wanted.recv_timeout(wait);
+        heard == Err(RecvTimeoutError::Disconnected) || self.shared.stages.now() == Stage::Gone
+    }
+
+    /// One life of the engine.
+    fn live(&self) -> Ended {
+        let (mut child, url) = match self.start() {
+            Ok(started) => started,
+            Err(error) => return Ended::InVain(format!("it can't be started: {error}")),
+        };
+        let ended = self.accompany(&mut child, &url);
+        end(&mut child);
+        ended.unwrap_or_else(|ended| ended)
+    }
+
+    fn start(&self) -> io::Result<(Child, String)> {
+        let (host, port) = (Ipv4Addr::LOCALHOST.to_string(), free_port()?);
+        let words = self.process.command.fill(&Blanks {
+            host: &host,
+            port,
+            model: &self.model,
+            slots: self.slots,
+            devices: self.device_mask.as_deref().unwrap_or_default(),
+            pool: &self.pool_id,
+            replica: &self.replica_id,
+        });
+        let folder = self.shared.settings.data_dir.join("engines");
+        let name = format!("{}-{}.log", self.pool_id, self.replica_id);
+        let output = output::keep(&folder, &name)?;
+        let child = keeper::command(&words)?
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        Ok((child, format!("http://{host}:{port}")))
+    }
+
+    fn accompany(&self, child: &mut Child, url: &str) -> Result<Ended, Ended> {
+        self.await_ready(child, url)?;
+        let in_vain = |error| Ended::InVain(format!("its handoff can't be written: {error}"));
+        self.announce(url).map_err(in_vain)?;
+        logs::engine_started(&self.pool_id, &self.replica_id);
+        let ended = self.await_end(child);
+        // If it can't be removed, the watcher of the engine finds it dead.
+        let _ = fs::remove_file(self.handoff_file());
+        Ok(ended)
+    }
+
+    fn await_ready(&self, child: &mut Child, url: &str) -> Result<(), Ended> {
+        let endpoint = Endpoint::resolve(url, &Networks::default())
+            .map_err(|bad| Ended::InVain(bad.to_string()))?;
+        let agent = watch::agent();
+        let give_up = self.shared.clock.elapsed() + self.process.ready_timeout;
+        while watch::ask(&agent, self.kind, &endpoint).is_err() {
+            if let Some(status) = ended(child) {
+                return Err(Ended::InVain(format!(
+                    "it ended before it was ready: {status}"
+                )));
+            }
+            if self.shared.clock.elapsed() > give_up {
+                return Err(Ended::InVain("it was not ready in time".to_owned()));
+            }
+            if self.is_unwanted_within(PROBE_INTERVAL) {
+                return Err(Ended::Unwanted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the handoff file; under another name first, so that nobody reads half of it.
+    fn announce(&self, url: &str) -> io::Result<()> {
+        let file = self.handoff_file();
+        fs::create_dir_all(&self.shared.settings.binding.runtime_dir)?;
+        let draft = file.with_extension("draft");
+        fs::write(&draft, self.handoff(url).write())?;
+        fs::rename(&draft, &file)
+    }
+
+    fn handoff_file(&self) -> PathBuf {
+        let name = handoff::file_name(&self.pool_id, &self.replica_id);
+        self.shared.settings.binding.runtime_dir.join(name)
+    }
+
+    fn handoff(&self, url: &str) -> Handoff {
+        Handoff {
+            engine: self.kind.name().to_owned(),
+            engine_version: None,
+            provisioning_mode: Some("process".to_owned()),
+            url: url.to_owned(),
+            pool_id: self.pool_id.clone(),
+            replica_id: self.replica_id.clone(),
+            slots: self.slots,
+            device_mask: self.device_mask.clone(),
+            model: Model {
+                id: self.model.clone(),
+                path: None,
+            },
+            flags: Vec::new(),
+        }
+    }
+
+    fn await_end(&self, child: &mut Child) -> Ended {
+        loop {
+            if let Some(status) = ended(child) {
+                return Ended::Broken(format!("it ended: {status}"));
+            }
+            if self.is_unwanted_within(TICK) {
+                return Ended::Unwanted;
+            }
+        }
+    }
+}
+
+/// A port of this machine that is free now. Somebody may take it before the engine does; then the
+/// engine ends, and the next start has another.
+fn free_port() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn ended(child: &mut Child) -> Option<ExitStatus> {
+    child.try_wait().ok().flatten()
+}
+
+/// Ends the engine's whole group: asks first, and insists if it does not follow.
+fn end(child: &mut Child) {
+    let group = Pid::from_child(child);
+    // An error means that nobody is left in the group.
+    let _ = kill_process_group(group, Signal::TERM);
+    let ticks = TERM_GRACE.as_millis() / TICK.as_millis();
+    for _ in 0..ticks {
+        if ended(child).is_some() {
+            break;
+        }
+        thread::sleep(TICK);
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+}

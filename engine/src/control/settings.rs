@@ -1,0 +1,141 @@
+//! How servers that generate are found and bound: what can be said about it, checked.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use orchestratord_gpu::EngineKind;
+use orchestratord_sched::Policy;
+
+use super::bind::Candidate;
+use crate::{endpoint::Networks, settings::StartError};
+
+/// Settings of binding: each a flag and an environment variable.
+#[derive(Clone, Debug, Args)]
+pub struct BindingArguments {
+    /// The folder of handoff files: each binds the engine that some supervisor has started.
+    #[arg(
+        long,
+        env = "ORCHD_RUNTIME_DIR",
+        value_name = "DIR",
+        default_value = ".runtime/engines"
+    )]
+    pub runtime_dir: PathBuf,
+
+    /// How often that folder is looked at.
+    #[arg(long, env = "ORCHD_HANDOFF_WATCH_INTERVAL_MS", default_value_t = 1000)]
+    pub handoff_watch_interval_ms: u64,
+
+    /// Networks beside this machine that engines may be in, as 10.0.0.0/8,fd00::/8.
+    #[arg(long, env = "ORCHD_ENGINE_NETWORKS", value_name = "CIDR,…")]
+    pub engine_networks: Option<Networks>,
+
+    /// How long a worker may be silent before it is unbound.
+    #[arg(
+        long,
+        env = "ORCHD_WORKER_HEARTBEAT_TIMEOUT_MS",
+        default_value_t = 30_000
+    )]
+    pub worker_heartbeat_timeout_ms: u64,
+
+    /// What workers show as Authorization: Bearer when they register.
+    #[arg(long, env = "AUTH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub worker_token: Option<String>,
+
+    /// A llama.cpp server to put tasks on.
+    #[arg(long, env = "ORCHD_LLAMACPP_URL", value_name = "URL")]
+    pub llamacpp_url: Option<String>,
+
+    /// Its pool.
+    #[arg(long, env = "ORCHD_LLAMACPP_POOL", default_value = "llamacpp")]
+    pub llamacpp_pool: String,
+
+    /// Its id there.
+    #[arg(long, env = "ORCHD_LLAMACPP_REPLICA", default_value = "r0")]
+    pub llamacpp_replica: String,
+
+    /// What requests call its model.
+    #[arg(long, env = "ORCHD_LLAMACPP_MODEL", default_value = "llamacpp")]
+    pub llamacpp_model: String,
+
+    /// Tasks that it decodes at a time: its own --parallel.
+    #[arg(long, env = "ORCHD_LLAMACPP_SLOTS", default_value_t = 4)]
+    pub llamacpp_slots: u32,
+}
+
+/// How servers are found and bound.
+#[derive(Clone, Debug)]
+pub struct BindingSettings {
+    /// Where handoff files are.
+    pub runtime_dir: PathBuf,
+    /// How often that folder is looked at.
+    pub handoff_interval: Duration,
+    /// Where engines may be.
+    pub networks: Networks,
+    /// How long a worker may be silent.
+    pub heartbeat_timeout: Duration,
+    /// Tasks that may wait in a pool that came with its first server.
+    pub admission_capacity: u32,
+    /// What a full queue of such a pool does.
+    pub admission_policy: Policy,
+    /// Servers that are bound from the start.
+    pub candidates: Vec<Candidate>,
+}
+
+impl BindingSettings {
+    /// Checks what was said.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that can't work, with its remedy.
+    pub fn check(
+        arguments: BindingArguments,
+        admission_capacity: u32,
+        admission_policy: Policy,
+    ) -> Result<Self, StartError> {
+        let interval = |flag: &str, ms: u64| match ms {
+            0 => Err(StartError::new(
+                format!("{flag} is 0"),
+                "give a number of milliseconds",
+            )),
+            ms => Ok(Duration::from_millis(ms)),
+        };
+        let llamacpp = llamacpp(&arguments)?;
+        Ok(Self {
+            handoff_interval: interval(
+                "--handoff-watch-interval-ms",
+                arguments.handoff_watch_interval_ms,
+            )?,
+            heartbeat_timeout: interval(
+                "--worker-heartbeat-timeout-ms",
+                arguments.worker_heartbeat_timeout_ms,
+            )?,
+            runtime_dir: arguments.runtime_dir,
+            networks: arguments.engine_networks.unwrap_or_default(),
+            admission_capacity,
+            admission_policy,
+            candidates: llamacpp.into_iter().collect(),
+        })
+    }
+}
+
+fn llamacpp(arguments: &BindingArguments) -> Result<Option<Candidate>, StartError> {
+    let Some(url) = &arguments.llamacpp_url else {
+        return Ok(None);
+    };
+    let candidate = Candidate {
+        pool_id: arguments.llamacpp_pool.clone(),
+        replica_id: arguments.llamacpp_replica.clone(),
+        kind: EngineKind::LlamaCpp,
+        url: url.clone(),
+        slots: arguments.llamacpp_slots,
+        engine_version: None,
+        device_mask: None,
+        model: arguments.llamacpp_model.clone(),
+    };
+    candidate.check().map(Some).map_err(|error| {
+        StartError::new(
+            format!("the llama.cpp server can't be bound: {}", error.message),
+            "mend the --llamacpp-… settings",
+        )
+    })
+}

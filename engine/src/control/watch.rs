@@ -1,0 +1,170 @@
+//! Watching a server: is it there, is it ready, what is it?
+//!
+//! Each server has a plain thread, because asking may take as long as a timeout and none should wait
+//! for another's. It asks again after [`INTERVAL`], after a wait that doubles while the server is down,
+//! and at once when a shard found something wrong. It ends when the replica is gone.
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use orchestratord_gpu::{
+    EngineKind,
+    probe::{self, Properties},
+};
+use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState};
+use ureq::Agent;
+
+use crate::{
+    endpoint::Endpoint,
+    logs,
+    shared::{
+        Shared, readiness,
+        replica::{Notice, Replica},
+        snapshot::Pool,
+        stage::Stage,
+    },
+};
+
+/// How often a server that is well is asked.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// The first wait before a server that is down is asked again.
+const WAIT_MIN: Duration = Duration::from_millis(100);
+/// The longest: a server that comes back after a long while is used again so soon.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long one answer may take, from the connection to the last byte.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of an answer: metrics pages of engines have some tens of thousands.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
+
+/// One server's thread.
+pub struct Watcher {
+    /// What every thread can reach.
+    pub shared: Arc<Shared>,
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// The replica.
+    pub replica: Arc<Replica>,
+    /// Where it stands in the pool.
+    pub place: ReplicaIndex,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// What it hears.
+    pub notices: Receiver<Notice>,
+}
+
+impl Watcher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// When the machine gives no more threads.
+    pub fn spawn(self) -> io::Result<()> {
+        let name = format!("watch-{}-{}", self.pool.id, self.replica.id);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || self.watch())
+            .map(drop)
+    }
+
+    fn watch(self) {
+        let agent = agent();
+        let mut wait = WAIT_MIN;
+        while self.is_wanted() {
+            let rest = match ask(&agent, self.pool.kind, &self.endpoint) {
+                Ok(properties) => {
+                    self.note(&properties);
+                    wait = WAIT_MIN;
+                    INTERVAL
+                }
+                Err(reason) => {
+                    if self.advance(ReplicaEvent::Broke, Some(reason.clone())) {
+                        logs::replica_unready(&self.pool, &self.replica, &reason, wait);
+                    }
+                    let rest = wait;
+                    wait = (wait * 2).min(WAIT_MAX);
+                    rest
+                }
+            };
+            match self.notices.recv_timeout(rest) {
+                Ok(Notice::LookAgain) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.replica.condition.state() != ReplicaState::Gone
+            && self.shared.stages.now() != Stage::Gone
+    }
+
+    fn note(&self, properties: &Properties) {
+        if let Some(version) = &properties.engine_version {
+            // What whoever bound it has said stands.
+            let _ = self.replica.engine_version.set(version.clone());
+        }
+        if let Some(usage) = properties.kv_cache_usage {
+            self.replica.condition.set_kv_cache_usage(usage);
+        }
+        self.advance(ReplicaEvent::ProbeAnswered, None);
+    }
+
+    fn advance(&self, event: ReplicaEvent, error: Option<String>) -> bool {
+        readiness::advance(&self.shared, &self.pool, self.place, event, error)
+    }
+}
+
+/// What a server says of itself.
+///
+/// # Errors
+///
+/// Why it can't be used now, in words that name no address.
+pub fn ask(agent: &Agent, kind: EngineKind, endpoint: &Endpoint) -> Result<Properties, String> {
+    let mut answers = Vec::new();
+    for path in probe::paths(kind) {
+        match get(agent, &endpoint.url(path)) {
+            Ok(answer) => answers.push(answer),
+            // The first answer decides; the others say more, where there are such routes.
+            Err(reason) if answers.is_empty() => return Err(reason),
+            Err(_) => break,
+        }
+    }
+    let answers: Vec<(u16, &[u8])> = answers
+        .iter()
+        .map(|(status, body)| (*status, body.as_slice()))
+        .collect();
+    let properties = probe::read(kind, &answers);
+    if properties.ready {
+        return Ok(properties);
+    }
+    let status = answers.first().map_or(0, |(status, _)| *status);
+    Err(format!("it answers its probe with {status}"))
+}
+
+/// Speaks to servers and to nobody else: no proxy of the environment, no redirect.
+pub fn agent() -> Agent {
+    Agent::config_builder()
+        .timeout_global(Some(ANSWER_TIMEOUT))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .build()
+        .into()
+}
+
+fn get(agent: &Agent, url: &str) -> Result<(u16, Vec<u8>), String> {
+    let answer = agent.get(url).call();
+    let mut answer = answer.map_err(|error| match error {
+        ureq::Error::Io(error) => format!("it can't be reached: {}", error.kind()),
+        ureq::Error::Timeout(_) => "it does not answer in time".to_owned(),
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => {
+            "it can't be reached".to_owned()
+        }
+        _ => "it does not answer as HTTP servers do".to_owned(),
+    })?;
+    let status = answer.status().as_u16();
+    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+    body.read_to_vec()
+        .map(|body| (status, body))
+        .map_err(|_| "its answer breaks off".to_owned())
+}

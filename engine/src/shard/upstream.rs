@@ -1,0 +1,262 @@
+//! The other side of a task: the connection to the server that generates its text.
+//!
+//! A task that is placed on a server gets a future of its own on its home shard, so that what the
+//! server sends is read, understood and appended to the task's log on one core, without a queue in
+//! between: one read, however many tokens it brings, and one turn of the readers after it.
+//!
+//! The table *asks* ([`Ask`]) and holds a [`Line`] as long as it wants to listen. Dropping the line
+//! hangs up: the connection is closed at once, which is how these servers learn that nobody wants the
+//! text any more. A connection whose answer was read to its end serves the next task.
+
+use std::{
+    cell::RefCell, collections::HashMap, convert::Infallible, future::poll_fn, io, net::SocketAddr,
+    pin::Pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
+};
+
+use futures_channel::oneshot;
+use futures_lite::{AsyncRead as _, AsyncWrite as _, future};
+use glommio::{
+    channels::local_channel::{LocalReceiver, LocalSender},
+    net::TcpStream,
+};
+use orchestratord_gpu::{
+    Event, Fault, Generation, SequenceKey,
+    exchange::{Exchange, Target},
+};
+use orchestratord_http::{Limits, client};
+use orchestratord_sched::{ReplicaEvent, ReplicaIndex};
+
+use super::Shard;
+use crate::shared::{
+    readiness,
+    replica::{Reach, Remote, Replica},
+    snapshot::Pool,
+};
+
+/// How long a server may take to accept a connection: it is near, and accepts in a millisecond unless
+/// something is wrong.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections to one server that wait for their next task, on one shard.
+const IDLE_MAX: usize = 32;
+/// How long they wait. Shorter than the keep-alive of any server that we know (uvicorn's default is
+/// 5 s), so that hardly any is closed while a request is on its way.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A generation for a server.
+pub struct Ask {
+    /// What it is called here.
+    pub sequence: SequenceKey,
+    /// The pool of the replica.
+    pub pool: Arc<Pool>,
+    /// Where the replica stands.
+    pub place: ReplicaIndex,
+    /// The replica; it is [`Reach::Remote`].
+    pub replica: Arc<Replica>,
+    /// What to generate.
+    pub generation: Generation,
+}
+
+/// Held for as long as somebody listens to what a server says.
+pub type Line = oneshot::Sender<Infallible>;
+
+/// Ready when the line was dropped.
+pub type HungUp = oneshot::Receiver<Infallible>;
+
+/// Where the table puts what it asks.
+pub type Asks = LocalSender<(Ask, HungUp)>;
+
+/// Connections that wait for their next task.
+#[derive(Default)]
+pub struct Idle(RefCell<HashMap<SocketAddr, Vec<IdleConnection>>>);
+
+struct IdleConnection {
+    connection: Connection,
+    /// When it came here.
+    since: Duration,
+}
+
+/// A connection on which the next request may be written.
+struct Connection {
+    stream: TcpStream,
+    http: client::Connection,
+}
+
+impl Idle {
+    /// The one that was used last.
+    fn take(&self, addr: SocketAddr) -> Option<Connection> {
+        let idle = self.0.borrow_mut().get_mut(&addr)?.pop()?;
+        Some(idle.connection)
+    }
+
+    fn put(&self, addr: SocketAddr, connection: Connection, now: Duration) {
+        let mut idle = self.0.borrow_mut();
+        let idle = idle.entry(addr).or_default();
+        if idle.len() < IDLE_MAX {
+            idle.push(IdleConnection {
+                connection,
+                since: now,
+            });
+        }
+    }
+
+    /// Closes those that have waited too long.
+    pub fn sweep(&self, now: Duration) {
+        self.0.borrow_mut().retain(|_, idle| {
+            idle.retain(|idle| now - idle.since < IDLE_TIMEOUT);
+            !idle.is_empty()
+        });
+    }
+}
+
+/// Carries out what the table asks, for as long as the shard lives.
+pub async fn serve(shard: Rc<Shard>, asks: LocalReceiver<(Ask, HungUp)>) {
+    while let Some((ask, hung_up)) = asks.recv().await {
+        glommio::spawn_local(carry_out(Rc::clone(&shard), ask, hung_up)).detach();
+    }
+}
+
+async fn carry_out(shard: Rc<Shard>, ask: Ask, hung_up: HungUp) {
+    let talk = async {
+        if let Err(fault) = converse(&shard, &ask).await {
+            tell(&shard, &ask, Event::Fault(fault));
+            shard.flush_outbox();
+        }
+    };
+    // Whoever hangs up first: the table when it wants no more, or the server at the end.
+    let silence = async {
+        let _ = hung_up.await;
+    };
+    future::or(talk, silence).await;
+}
+
+fn tell(shard: &Shard, ask: &Ask, event: Event) {
+    shard.table.borrow_mut().said(ask.sequence, event);
+}
+
+/// Asks and listens until the server has said everything.
+async fn converse(shard: &Rc<Shard>, ask: &Ask) -> Result<(), Fault> {
+    let Reach::Remote(remote) = &ask.replica.reach else {
+        return Err(Fault::Broken("the engine is no server".into()));
+    };
+    let addr = remote.endpoint.addr;
+    // A server may close a connection just when it is used again. Nothing of an answer was there
+    // then, so the request is made once more, on a new connection.
+    if let Some(connection) = shard.upstreams.take(addr)
+        && let Said::Something = exchange(shard, ask, remote, connection).await?
+    {
+        return Ok(());
+    }
+    let connection = connect(addr).await.map_err(|error| {
+        doubt(shard, ask, remote, &error);
+        Fault::Broken("the engine can't be reached".into())
+    })?;
+    match exchange(shard, ask, remote, connection).await? {
+        Said::Something => Ok(()),
+        Said::Nothing => {
+            remote.look_again();
+            Err(Fault::Broken("the engine closed the connection".into()))
+        }
+    }
+}
+
+/// The server can't be reached: no more is sent there until it answers a probe.
+fn doubt(shard: &Shard, ask: &Ask, remote: &Remote, error: &io::Error) {
+    let reason = format!("it can't be reached: {}", error.kind());
+    readiness::advance(
+        &shard.shared,
+        &ask.pool,
+        ask.place,
+        ReplicaEvent::Broke,
+        Some(reason),
+    );
+    remote.look_again();
+}
+
+async fn connect(addr: SocketAddr) -> io::Result<Connection> {
+    let stream = TcpStream::connect_timeout(addr, CONNECT_TIMEOUT).await?;
+    // A request is one write; it must not wait for the acknowledgement of the one before.
+    stream.set_nodelay(true)?;
+    Ok(Connection {
+        stream,
+        http: client::Connection::new(Limits::default()),
+    })
+}
+
+/// What came of a request.
+enum Said {
+    /// An answer, whole or broken off: the task was told.
+    Something,
+    /// The connection ended before the first byte of an answer.
+    Nothing,
+}
+
+async fn exchange(
+    shard: &Rc<Shard>,
+    ask: &Ask,
+    remote: &Remote,
+    connection: Connection,
+) -> Result<Said, Fault> {
+    let Connection { mut stream, http } = connection;
+    let target = Target {
+        kind: ask.pool.kind,
+        host: &remote.endpoint.host,
+        base_path: &remote.endpoint.base_path,
+        model: &remote.model,
+        key: None,
+    };
+    let mut request = Vec::new();
+    let mut exchange = Exchange::begin(http, &target, &ask.generation, &mut request)?;
+    if write(&mut stream, &request).await.is_err() {
+        return Ok(Said::Nothing);
+    }
+    let mut heard = false;
+    while !exchange.is_over() {
+        let read = read(shard, ask, &mut stream, &mut exchange).await;
+        match read {
+            Ok(1..) => heard = true,
+            Ok(0) | Err(_) if !heard => return Ok(Said::Nothing),
+            Ok(0) | Err(_) => {
+                exchange.receive_end(&mut |event| tell(shard, ask, event));
+                remote.look_again();
+                shard.flush_outbox();
+                return Ok(Said::Something);
+            }
+        }
+        shard.flush_outbox();
+        glommio::yield_if_needed().await;
+    }
+    if let Some(http) = exchange.into_connection() {
+        let now = shard.shared.clock.elapsed();
+        let connection = Connection { stream, http };
+        shard.upstreams.put(remote.endpoint.addr, connection, now);
+    }
+    Ok(Said::Something)
+}
+
+async fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match poll_fn(|context| Pin::new(&mut *stream).poll_write(context, bytes)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => bytes = &bytes[count..],
+        }
+    }
+    Ok(())
+}
+
+/// Reads once, and tells the task what it means.
+async fn read(
+    shard: &Rc<Shard>,
+    ask: &Ask,
+    stream: &mut TcpStream,
+    exchange: &mut Exchange,
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut buffer = shard.read_buffer.borrow_mut();
+        let read = Pin::new(&mut *stream).poll_read(context, &mut buffer);
+        if let Poll::Ready(Ok(count)) = &read {
+            exchange.receive(&buffer[..*count], &mut |event| tell(shard, ask, event));
+        }
+        read
+    })
+    .await
+}

@@ -1,0 +1,64 @@
+//! A replica comes up, breaks or goes: its state, what it offers, and who is told.
+//!
+//! Whoever looks after an engine says so here: the thread that runs it, the one that watches it, or a
+//! shard that found a server gone. The state decides what is offered, so that the two can't disagree.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState};
+
+use super::{Shared, snapshot::Pool, stage::Stage};
+use crate::shard::mailbox::Message;
+
+/// How long a sender rests when a shard's mailbox is full: the shard drains it in one turn.
+const FULL_MAILBOX_WAIT: Duration = Duration::from_micros(50);
+
+/// Something happened to the replica at this place, and what caused it if something went wrong.
+/// Whether that could happen in its state; if not, nothing has changed.
+pub fn advance(
+    shared: &Shared,
+    pool: &Arc<Pool>,
+    place: ReplicaIndex,
+    event: ReplicaEvent,
+    error: Option<String>,
+) -> bool {
+    let Some(replica) = pool.replicas.get(place) else {
+        return false;
+    };
+    let before = replica.condition.state();
+    let Some(state) = replica.condition.advance(event, error) else {
+        return false;
+    };
+    let is_ready = state == ReplicaState::Ready;
+    pool.scheduling
+        .offer(place, if is_ready { replica.slots_total } else { 0 });
+    if is_ready && before != ReplicaState::Ready {
+        // Tasks may have waited for a slot of this replica.
+        tell_shards(shared, || Message::LookForWork {
+            pool: Arc::clone(pool),
+        });
+    }
+    true
+}
+
+/// Sends a message to every shard. Not from a shard: it waits for full mailboxes.
+pub fn tell_shards(shared: &Shared, message: impl Fn() -> Message) {
+    for shard in 0..shared.mailboxes.len() {
+        tell(shared, shard, message());
+        shared.mailboxes[shard].ring();
+    }
+}
+
+/// Puts a message into a shard's mailbox without waking it. A full mailbox holds the sender back:
+/// that is the backpressure of a shard that can't keep up.
+pub fn tell(shared: &Shared, shard: usize, mut message: Message) {
+    let mailbox = &shared.mailboxes[shard];
+    while let Err(back) = mailbox.push(message) {
+        if shared.stages.now() == Stage::Gone {
+            return;
+        }
+        message = back;
+        mailbox.ring();
+        thread::sleep(FULL_MAILBOX_WAIT);
+    }
+}

@@ -1,0 +1,187 @@
+//! One running engine of a pool: how it is reached, and how it stands.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use crossbeam::channel::Sender;
+use orchestratord_gpu::{Generation, SequenceKey, SessionKey};
+use orchestratord_sched::{ReplicaEvent, ReplicaState, ShardId};
+
+use crate::{
+    endpoint::Endpoint,
+    metrics::{PerShard, ReplicaCounters},
+};
+
+/// What a shard asks an engine's thread. Orders of one replica arrive in the order in which they
+/// were sent: a slot that a `Cancel` frees can be ordered again at once.
+#[derive(Debug)]
+pub enum Order {
+    /// Generate; tell `home` about it under `sequence`.
+    Start {
+        /// The shard that hears of it.
+        home: ShardId,
+        /// Unique while it runs.
+        sequence: SequenceKey,
+        /// What to generate.
+        generation: Generation,
+    },
+    /// Stop, and tell nobody.
+    Cancel {
+        /// Which.
+        sequence: SequenceKey,
+    },
+    /// Let go of a session's KV cache.
+    Forget {
+        /// Which.
+        session: SessionKey,
+    },
+    /// Nothing runs any more and nothing will: give the engine up and end the thread.
+    Retire,
+}
+
+/// How an engine is reached.
+#[derive(Debug)]
+pub enum Reach {
+    /// It runs in this process, on a thread of its own that takes orders; bounded.
+    Local(Sender<Order>),
+    /// It is a server, which the shards speak to themselves.
+    Remote(Remote),
+}
+
+/// A server that generates.
+#[derive(Debug)]
+pub struct Remote {
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// What it calls its model.
+    pub model: String,
+    /// Wakes the thread that watches it, to look at once; room for one.
+    pub watcher: Sender<Notice>,
+}
+
+impl Remote {
+    /// Something went wrong with it, or changed: whoever watches it is to look again now.
+    pub fn look_again(&self) {
+        // Full: it will look anyway.
+        let _ = self.watcher.try_send(Notice::LookAgain);
+    }
+}
+
+/// What a replica's watcher is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Something went wrong with it: look again now.
+    LookAgain,
+}
+
+/// One running engine of a pool.
+#[derive(Debug)]
+pub struct Replica {
+    /// Its id within the pool.
+    pub id: String,
+    /// Its slots.
+    pub slots_total: u32,
+    /// How it is reached.
+    pub reach: Reach,
+    /// Its version: what whoever bound it has said, or else what it says itself once it answers.
+    pub engine_version: OnceLock<String>,
+    /// Where it stands.
+    pub condition: Condition,
+    /// What each shard counts about it.
+    pub counters: PerShard<ReplicaCounters>,
+}
+
+impl Replica {
+    /// Its engine's version; empty while nobody has told.
+    pub fn engine_version(&self) -> &str {
+        self.engine_version.get().map_or("", String::as_str)
+    }
+
+    /// Lets go of its engine: nothing runs there and nothing will.
+    pub fn retire(&self) {
+        match &self.reach {
+            // An engine too busy to take orders has none to run: it will hear the next one.
+            Reach::Local(orders) => drop(orders.try_send(Order::Retire)),
+            Reach::Remote(remote) => {
+                self.condition.advance(ReplicaEvent::Stop, None);
+                remote.look_again();
+            }
+        }
+    }
+
+    /// Orders something of an engine of this process. `false`: it takes no orders now. A server
+    /// takes none ever: what there is to say to it is said on the connection of a generation.
+    pub fn order(&self, order: Order) -> bool {
+        match &self.reach {
+            Reach::Local(orders) => orders.try_send(order).is_ok(),
+            Reach::Remote(_) => false,
+        }
+    }
+}
+
+/// Where a replica stands: written by whoever looks after its engine, read by everybody.
+pub struct Condition {
+    inner: Mutex<(ReplicaState, Option<String>)>,
+    /// The bits of a double from 0 to 1; not a number while nothing was told.
+    kv_cache_usage: AtomicU64,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::new((ReplicaState::Starting, None)),
+            kv_cache_usage: AtomicU64::new(f64::NAN.to_bits()),
+        }
+    }
+}
+
+impl Condition {
+    /// The state now.
+    pub fn state(&self) -> ReplicaState {
+        self.lock().0
+    }
+
+    /// What last went wrong.
+    pub fn last_error(&self) -> Option<String> {
+        self.lock().1.clone()
+    }
+
+    /// Something happened to it, and what caused it if something went wrong. The state from now on;
+    /// `None` if that cannot happen in its state, as when an engine answers a probe after it was let go.
+    pub fn advance(&self, event: ReplicaEvent, error: Option<String>) -> Option<ReplicaState> {
+        let mut inner = self.lock();
+        let state = inner.0.next(event)?;
+        inner.0 = state;
+        inner.1 = error.or(inner.1.take());
+        Some(state)
+    }
+
+    /// How full the KV caches of its slots are, from 0 to 1, if its engine tells.
+    pub fn kv_cache_usage(&self) -> Option<f64> {
+        let usage = f64::from_bits(self.kv_cache_usage.load(Relaxed));
+        (!usage.is_nan()).then_some(usage)
+    }
+
+    /// Its engine tells how full they are.
+    pub fn set_kv_cache_usage(&self, usage: f64) {
+        self.kv_cache_usage.store(usage.to_bits(), Relaxed);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (ReplicaState, Option<String>)> {
+        // A panic while it was held can't have left half a pair behind.
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Condition").field(&self.state()).finish()
+    }
+}
