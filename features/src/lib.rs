@@ -19,6 +19,7 @@ mod client;
 mod connection;
 mod daemon;
 mod description;
+mod engine;
 mod expectation;
 mod exposition;
 mod program;

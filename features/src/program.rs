@@ -13,6 +13,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// A command that runs a scripted engine.
+pub(crate) fn engine() -> io::Result<Command> {
+    Ok(Command::new(folder()?.join("mock-engine")))
+}
+
 /// A command that runs `orchestratord`, deaf to the settings in our own environment.
 pub(crate) fn command() -> io::Result<Command> {
     let mut command = Command::new(folder()?.join("orchestratord"));
@@ -24,7 +29,7 @@ pub(crate) fn command() -> io::Result<Command> {
     Ok(command)
 }
 
-/// Has cargo build `orchestratord`; its own messages say what went wrong.
+/// Has cargo build `orchestratord` and the scripted engine; its own messages say what went wrong.
 pub(crate) fn build() -> io::Result<()> {
     let folder = folder()?;
     let (Some(target), Some(profile)) = (folder.parent(), folder.file_name()) else {
@@ -42,7 +47,18 @@ pub(crate) fn build() -> io::Result<()> {
     let what: &[&str] = if is_test()? {
         &["test", "--no-run", "--quiet", "--workspace"]
     } else {
-        &["build", "--quiet", "--package", "orchestratord"]
+        &[
+            "build",
+            "--quiet",
+            "--package",
+            "orchestratord",
+            "--package",
+            "orchestratord-bench",
+            "--bin",
+            "orchestratord",
+            "--bin",
+            "mock-engine",
+        ]
     };
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(what)

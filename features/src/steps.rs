@@ -5,6 +5,7 @@
 
 mod connection;
 mod daemon;
+mod engine;
 mod key;
 pub(crate) mod load;
 mod log;

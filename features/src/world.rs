@@ -18,6 +18,7 @@ use crate::client::{self, Answer, Request};
 use crate::connection::Connection;
 use crate::daemon::{Daemon, Exit};
 use crate::description;
+use crate::engine::Engine;
 use crate::expectation::Expectations;
 use crate::secrets::Secrets;
 use crate::sequence;
@@ -57,6 +58,8 @@ pub struct World {
     pub(crate) neighbour: Option<TcpListener>,
     /// What a crowd of clients saw.
     pub(crate) load: Option<Load>,
+    /// The engines beside the daemon.
+    pub(crate) engines: BTreeMap<String, Engine>,
 }
 
 impl World {
@@ -77,6 +80,7 @@ impl World {
             conversation: None,
             neighbour: None,
             load: None,
+            engines: BTreeMap::new(),
         })
     }
 
