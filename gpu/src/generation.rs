@@ -82,6 +82,9 @@ pub enum Workload {
 }
 
 impl Workload {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Completion, Self::Chat, Self::Embedding, Self::Rerank];
+
     /// The word of the contract.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -64,6 +64,7 @@ pub mod handoff;
 mod kind;
 pub mod mock;
 pub mod probe;
+mod vector;
 
 pub use event::{Event, Fault, Finish, Usage};
 pub use generation::{Generation, Input, Message, Role, Sampling, SessionKey, Workload};

@@ -3,8 +3,13 @@
 //! For tests and benchmarks of everything around an engine. It generates a token of each running
 //! sequence whenever that sequence's next one is due, and never looks at a clock: time is what
 //! [`step`](LocalEngine::step) is told. It stops at no stop text, because it has none to find.
+//!
+//! A chat is answered like any prompt. A text's vector is drawn by the text, and documents are ranked
+//! by how much their vectors are like the query's; results come at the pace of tokens.
 
-use crate::{Event, Finish, Generation, LocalEngine, SequenceKey, Step, Usage, event};
+use crate::{
+    Event, Finish, Generation, Input, LocalEngine, SequenceKey, Step, Usage, event, vector,
+};
 use compact_str::{CompactString, format_compact};
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -60,10 +65,63 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Sequence {
-    seed: u64,
+    script: Script,
     usage: Usage,
     max_tokens: u32,
     due: Duration,
+}
+
+/// What a sequence says.
+#[derive(Debug)]
+enum Script {
+    /// Words, drawn by a seed.
+    Words(u64),
+    /// One of these after the other.
+    Results(Vec<CompactString>),
+}
+
+impl Script {
+    fn of(input: &Input, seed_of_engine: u64, seed_of_text: u64) -> Self {
+        let vector = |text: &String| text_vector(seed_of_engine, text);
+        match input {
+            Input::Prompt(_) | Input::Chat(_) => Self::Words(seed_of_engine ^ seed_of_text),
+            Input::Embed(texts) => {
+                let vectors = texts.iter().map(vector);
+                Self::Results(vectors.map(|vector| vector::json(&vector)).collect())
+            }
+            Input::Rerank { query, documents } => {
+                let query = vector(query);
+                let vectors = documents.iter().map(vector);
+                let scores = vectors.map(|vector| vector::cosine(&query, &vector));
+                Self::Results(scores.map(|score| format_compact!("{score}")).collect())
+            }
+        }
+    }
+
+    /// How many tokens it has, of at most so many.
+    fn tokens(&self, max_tokens: u32) -> u32 {
+        match self {
+            Self::Words(_) => max_tokens,
+            Self::Results(results) => u32::try_from(results.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn token(&self, place: u32) -> CompactString {
+        match self {
+            Self::Words(seed) => word(*seed, place),
+            Self::Results(results) => {
+                let result = usize::try_from(place).ok().and_then(|at| results.get(at));
+                result.cloned().unwrap_or_default()
+            }
+        }
+    }
+
+    const fn finish(&self) -> Finish {
+        match self {
+            Self::Words(_) => Finish::Length,
+            Self::Results(_) => Finish::Stop,
+        }
+    }
 }
 
 impl Engine {
@@ -112,14 +170,14 @@ impl Engine {
                 cached_tokens: 0,
             });
         }
-        let text = word(sequence.seed, sequence.usage.completion_tokens);
+        let text = sequence.script.token(sequence.usage.completion_tokens);
         emit(Event::Token { text });
         sequence.usage.completion_tokens += 1;
         sequence.due = now + self.options.token_interval;
         if sequence.usage.completion_tokens < sequence.max_tokens {
             return true;
         }
-        let (finish, usage) = (Finish::Length, sequence.usage);
+        let (finish, usage) = (sequence.script.finish(), sequence.usage);
         emit(Event::End { finish, usage });
         false
     }
@@ -161,13 +219,15 @@ impl LocalEngine for Engine {
         }
         let texts = generation.input.texts().into_iter();
         let words: usize = texts.map(|text| text.split_whitespace().count()).sum();
+        let (seed, seed_of_text) = (self.options.seed, generation.sampling.seed);
+        let script = Script::of(&generation.input, seed, seed_of_text);
         let sequence = Sequence {
-            seed: self.options.seed ^ generation.sampling.seed,
+            max_tokens: script.tokens(generation.max_tokens),
+            script,
             usage: Usage {
                 prompt_tokens: u32::try_from(words).unwrap_or(u32::MAX),
                 completion_tokens: 0,
             },
-            max_tokens: generation.max_tokens,
             due: now + self.options.first_token,
         };
         self.running.insert(key, sequence);
@@ -196,16 +256,37 @@ impl LocalEngine for Engine {
     }
 }
 
+/// Numbers of the vector of a text: enough to tell texts apart.
+const VECTOR_WIDTH: u32 = 8;
+
+/// The vector that belongs to the seed and the text.
+fn text_vector(seed: u64, text: &str) -> Vec<f32> {
+    // FNV-1a, 64 bits (Fowler, Noll, Vo).
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let number = |place: u32| {
+        let high = u16::try_from(mixed(seed ^ hash, place) >> 48).unwrap_or_default();
+        // Odd, so that no vector is without a direction.
+        f32::from(high | 1) - f32::from(1_u16 << 15)
+    };
+    let numbers = (1..=VECTOR_WIDTH).map(number).collect();
+    vector::normalized(numbers).expect("an odd number less an even one is not zero")
+}
+
+/// Spreads seed and place over the high bits: multiplies by an odd constant (Knuth, "The Art of
+/// Computer Programming" 6.4).
+const fn mixed(seed: u64, place: u32) -> u64 {
+    (seed ^ place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// The word at this place of the text that belongs to the seed.
 fn word(seed: u64, place: u32) -> CompactString {
     const WORDS: [&str; 16] = [
         "amber", "birch", "cloud", "dawn", "ember", "fern", "grove", "harbor", "iris", "jade",
         "kite", "lantern", "moss", "north", "otter", "pine",
     ];
-    // Multiplying by an odd constant spreads seed and place over the high bits (Knuth, "The Art of
-    // Computer Programming" 6.4).
-    let mixed = (seed ^ u64::from(place)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let index = usize::try_from(mixed >> 60).unwrap_or_default();
+    let index = usize::try_from(mixed(seed, place) >> 60).unwrap_or_default();
     format_compact!("{} ", WORDS[index])
 }
 
@@ -253,12 +334,10 @@ mod tests {
         }
     }
 
-    fn text(seed: u64) -> String {
+    fn tokens(generation: Generation) -> Vec<CompactString> {
         let mut engine = engine(Fault::None);
         let key = SequenceKey(1);
-        engine
-            .admit(Duration::ZERO, key, generation(8, seed))
-            .unwrap();
+        engine.admit(Duration::ZERO, key, generation).unwrap();
         let texts = run(&mut engine)
             .into_iter()
             .filter_map(|(_, event)| match event {
@@ -266,6 +345,17 @@ mod tests {
                 _ => None,
             });
         texts.collect()
+    }
+
+    fn text(seed: u64) -> String {
+        tokens(generation(8, seed)).concat()
+    }
+
+    fn results(input: Input, seed: u64) -> Vec<CompactString> {
+        tokens(Generation {
+            input,
+            ..generation(1, seed)
+        })
     }
 
     #[test]
@@ -294,6 +384,30 @@ mod tests {
     fn the_seed_is_the_text() {
         assert_eq!(text(7), text(7));
         assert_ne!(text(7), text(8));
+    }
+
+    #[test]
+    fn a_text_has_one_vector_whoever_asks() {
+        let texts = ["moon", "sea", "moon"].map(str::to_owned).to_vec();
+        let vectors = results(Input::Embed(texts.clone()), 7);
+        assert_eq!(vectors.len(), 3);
+        assert_eq!(vectors[0], vectors[2]);
+        assert_ne!(vectors[0], vectors[1]);
+        assert_eq!(vectors, results(Input::Embed(texts), 8));
+    }
+
+    #[test]
+    fn the_document_that_is_the_query_ranks_highest() {
+        let scores = results(
+            Input::Rerank {
+                query: "moon".to_owned(),
+                documents: ["sea", "moon", "owl"].map(str::to_owned).to_vec(),
+            },
+            7,
+        );
+        let scores: Vec<f32> = scores.iter().map(|score| score.parse().unwrap()).collect();
+        assert!(scores[1] > scores[0] && scores[1] > scores[2], "{scores:?}");
+        assert!(scores.iter().all(|score| (-1.0..=1.0).contains(score)));
     }
 
     #[test]
