@@ -16,17 +16,23 @@
 //! among them. Everything else happens on the thread that calls.
 
 mod batch;
+mod chat;
+mod embedding;
 mod gguf;
 mod kv;
 mod linear;
 mod llama;
+mod reading;
 mod sampler;
+mod sequence;
 mod text;
 mod tokenizer;
 mod warm;
+mod writing;
 
 pub use batch::{Engine, EngineOptions};
 
+use crate::Workload;
 use core::fmt;
 use llama::Llama;
 use tokenizer::Tokenizer;
@@ -46,6 +52,8 @@ pub struct Model {
     name: String,
     tokenizer: Tokenizer,
     llama: Llama,
+    /// None if the file's own is one that can't be read.
+    chat_template: Option<chat::Template>,
 }
 
 impl Model {
@@ -63,6 +71,7 @@ impl Model {
         Ok(Self {
             name: file.text("general.name").unwrap_or(ARCHITECTURE).to_owned(),
             llama: Llama::load(&file, tokenizer.len())?,
+            chat_template: chat::Template::load(&file),
             tokenizer,
         })
     }
@@ -77,6 +86,19 @@ impl Model {
     #[must_use]
     pub const fn context_tokens(&self) -> u32 {
         self.llama.sizes.context
+    }
+
+    /// The kinds of work that it can be used for: all, but for chats if its template is none that
+    /// can be read. Written in another way than it was trained on, a conversation would be answered
+    /// with nonsense.
+    #[must_use]
+    pub const fn workloads(&self) -> &'static [Workload] {
+        const WITHOUT_CHAT: [Workload; 3] =
+            [Workload::Completion, Workload::Embedding, Workload::Rerank];
+        match self.chat_template {
+            Some(_) => &Workload::ALL,
+            None => &WITHOUT_CHAT,
+        }
     }
 }
 

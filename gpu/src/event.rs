@@ -33,7 +33,7 @@ pub enum Event {
 /// Why a text is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// The model ended it, or a stop text would have come next.
+    /// The model ended it, or a stop text would have come next, or every result was told.
     Stop,
     /// It is as long as was asked, or as the engine can hold.
     Length,
@@ -55,7 +55,8 @@ impl Finish {
 pub struct Usage {
     /// In the prompt.
     pub prompt_tokens: u32,
-    /// Generated, but for the one that only says that the text ends.
+    /// Generated, but for the one that only says that the text ends; as many as there are results,
+    /// where those were asked for.
     pub completion_tokens: u32,
 }
 

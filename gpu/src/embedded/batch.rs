@@ -3,19 +3,24 @@
 //! A sequence first takes in its prompt (prefill), a piece a step, so that a long prompt doesn't
 //! hold up those who are generating (decode): each of them gets a token every step. Sequences come
 //! and go between steps (Yu et al., "Orca", OSDI 2022; prompts in pieces after Agrawal et al.,
-//! "Sarathi", 2023).
+//! "Sarathi", 2023). Texts to embed are taken in like prompts; short ones share a step.
 //!
 //! Nothing that is computed for a sequence depends on who else runs ([`linear`](super::linear)):
 //! its text is its seed's, whether it is alone or not.
 
 use super::Model;
+use super::embedding::Embedding;
 use super::kv::Cache;
-use super::llama::Run;
+use super::llama::{Run, Wanted};
+use super::reading::Reading;
 use super::sampler::Sampler;
+use super::sequence::{Next, Sequence, Work};
 use super::text::Text;
 use super::warm::{Kept, Warm};
+use super::writing::Writing;
 use crate::{
-    Event, Fault, Finish, Generation, Input, LocalEngine, SequenceKey, SessionKey, Step, Usage,
+    Event, Fault, Generation, Input, LocalEngine, Message, SequenceKey, SessionKey, Step, Usage,
+    Workload,
 };
 use compact_str::format_compact;
 use core::time::Duration;
@@ -38,28 +43,13 @@ pub struct EngineOptions {
 pub struct Engine {
     model: Arc<Model>,
     options: EngineOptions,
-    /// In order of admission: the first to come is the first whose prompt is taken in.
+    /// The first to come is the first whose prompt is taken in; whoever has many texts to embed goes
+    /// behind the others whenever some are whole.
     running: Vec<Sequence>,
     /// Of sequences that have ended.
     caches: Vec<Cache>,
     /// What is kept of sessions between their turns.
     warm: Warm,
-}
-
-struct Sequence {
-    key: SequenceKey,
-    session: Option<SessionKey>,
-    cache: Cache,
-    /// Prompt first, then what was generated; all but those in the cache are still to compute.
-    tokens: Vec<u32>,
-    cached: usize,
-    /// Tokens that were in the cache from the start.
-    found: u32,
-    is_announced: bool,
-    usage: Usage,
-    tokens_max: usize,
-    sampler: Sampler,
-    text: Text,
 }
 
 impl Engine {
@@ -104,67 +94,97 @@ impl Engine {
     }
 
     /// A sequence has ended well: its session may go on where it stopped.
-    fn keep(&mut self, mut sequence: Sequence) {
-        let Some(session) = sequence.session else {
-            return self.shelve(sequence.cache);
-        };
-        sequence.tokens.truncate(sequence.cached);
+    fn keep(&mut self, sequence: Sequence) {
+        match (sequence.session(), sequence.work) {
+            (Some(session), Work::Write(writing)) => self.keep_turn(session, writing.reading),
+            (_, work) => self.give_up(work),
+        }
+    }
+
+    fn keep_turn(&mut self, session: SessionKey, mut turn: Reading) {
+        turn.tokens.truncate(turn.cached);
         let kept = Kept {
             session,
-            tokens: sequence.tokens,
-            cache: sequence.cache,
+            tokens: turn.tokens,
+            cache: turn.cache,
         };
         let let_go = self.warm.keep(kept, self.options.slots as usize);
         let_go.into_iter().for_each(|cache| self.shelve(cache));
     }
 
-    /// The prompt's tokens, if they leave room for one more.
-    fn tokenize(&self, prompt: &str) -> Result<Vec<u32>, Fault> {
-        let context_tokens = self.options.context_tokens;
-        let too_long = |tokens: usize| Fault::ContextExceeded {
-            prompt_tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
-            context_tokens,
+    /// Only its memory is kept.
+    fn give_up(&mut self, work: Work) {
+        let cache = match work {
+            Work::Write(writing) => Some(writing.reading.cache),
+            Work::Embed(embedding) => embedding.into_cache(),
         };
-        let tokenizer = &self.model.tokenizer;
-        let at_least = tokenizer.tokens_at_least(prompt.len());
-        if at_least >= context_tokens as usize {
-            return Err(too_long(at_least));
-        }
-        let mut tokens = tokenizer.encode(prompt);
-        if tokens.is_empty() {
-            // A model continues something: where there is no text, that is any token.
-            tokens.push(tokenizer.any());
-        }
-        if tokens.len() >= context_tokens as usize {
-            return Err(too_long(tokens.len()));
-        }
-        Ok(tokens)
+        cache.into_iter().for_each(|cache| self.shelve(cache));
     }
 
-    /// Computes what is next of every sequence.
-    fn forward(&mut self) -> candle_core::Result<Vec<Option<Vec<f32>>>> {
-        let shares = self.shares();
-        let running = self.running.iter_mut().zip(&shares);
-        let mut runs: Vec<Run<'_>> = running
-            .filter(|(_, share)| **share > 0)
-            .map(|(sequence, share)| sequence.run(*share))
-            .collect();
-        let mut scores = self.model.llama.forward(&mut runs)?.into_iter();
-        let score = |share| {
-            if share > 0 {
-                scores.next().flatten()
-            } else {
-                None
-            }
+    /// A text to write behind a prompt.
+    fn write(&mut self, prompt: Vec<u32>, generation: Generation) -> Result<Work, Fault> {
+        let context_tokens = self.options.context_tokens;
+        let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+        if prompt_tokens >= context_tokens {
+            return Err(Fault::ContextExceeded {
+                prompt_tokens,
+                context_tokens,
+            });
+        }
+        let (cache, cached) = self.find(&generation, &prompt);
+        let tokens_max = prompt.len().saturating_add(generation.max_tokens as usize);
+        let writing = Writing {
+            session: generation.session,
+            found: u32::try_from(cached).unwrap_or(u32::MAX),
+            is_announced: false,
+            usage: Usage {
+                prompt_tokens,
+                completion_tokens: 0,
+            },
+            tokens_max: tokens_max.min(context_tokens as usize),
+            sampler: Sampler::new(generation.sampling),
+            text: Text::new(generation.stop),
+            reading: Reading {
+                cache,
+                tokens: prompt,
+                cached,
+            },
         };
-        Ok(shares.into_iter().map(score).collect())
+        Ok(Work::Write(Box::new(writing)))
+    }
+
+    /// The prompt that a conversation is.
+    fn converse(&self, messages: &[Message]) -> Result<Vec<u32>, Fault> {
+        let template = self.model.chat_template.as_ref();
+        let template = template.ok_or(Fault::Unsupported(Workload::Chat))?;
+        let tokenizer = &self.model.tokenizer;
+        let prompt = template.render(messages, tokenizer)?;
+        tokenizer.encode_marked_within(&prompt, self.options.context_tokens)
+    }
+
+    /// Computes what is next of every sequence; what each wanted of each of its runs.
+    fn forward(&mut self) -> candle_core::Result<Vec<Vec<Option<Vec<f32>>>>> {
+        let shares = self.shares();
+        let mut runs = Vec::new();
+        let mut counts = Vec::with_capacity(shares.len());
+        for (sequence, share) in self.running.iter_mut().zip(shares) {
+            let before = runs.len();
+            runs.extend(sequence.runs(share));
+            counts.push(runs.len() - before);
+        }
+        let mut computed = match runs.is_empty() {
+            true => Vec::new().into_iter(),
+            false => self.model.llama.forward(&mut runs)?.into_iter(),
+        };
+        let of = |count| computed.by_ref().take(count).collect();
+        Ok(counts.into_iter().map(of).collect())
     }
 
     /// How many tokens of each sequence are computed in this step: the one that it generated last,
-    /// or a part of its prompt as long as there is room for prompts.
+    /// or a part of its prompt or text as long as there is room for those.
     fn shares(&self) -> Vec<usize> {
         let mut prefill_left = PREFILL_TOKENS;
-        let share = |sequence: &Sequence| match sequence.tokens.len() - sequence.cached {
+        let share = |sequence: &Sequence| match sequence.pending() {
             1 => 1,
             pending => {
                 let share = pending.min(prefill_left);
@@ -193,7 +213,7 @@ impl LocalEngine for Engine {
         let mut run = [Run {
             tokens: &[self.model.tokenizer.any()],
             cache: &mut cache,
-            is_scored: true,
+            wanted: Wanted::Scores,
         }];
         let scores = self.model.llama.forward(&mut run);
         self.shelve(cache);
@@ -227,32 +247,30 @@ impl LocalEngine for Engine {
                 "more sequences were started than there are slots".into(),
             ));
         }
-        let Input::Prompt(prompt) = &generation.input else {
-            return Err(Fault::Unsupported(generation.input.workload()));
+        let context_tokens = self.options.context_tokens;
+        let work = match generation.input {
+            Input::Prompt(ref prompt) => {
+                let tokenizer = &self.model.tokenizer;
+                let prompt = tokenizer.encode_within(prompt, context_tokens)?;
+                self.write(prompt, generation)?
+            }
+            Input::Chat(ref messages) => {
+                let prompt = self.converse(messages)?;
+                self.write(prompt, generation)?
+            }
+            Input::Embed(texts) => {
+                let cache = self.cache();
+                let embedding = Embedding::vectors(&self.model, cache, texts, context_tokens);
+                Work::Embed(Box::new(embedding))
+            }
+            Input::Rerank { query, documents } => {
+                let cache = self.cache();
+                let texts = core::iter::once(query).chain(documents).collect();
+                let embedding = Embedding::scores(&self.model, cache, texts, context_tokens);
+                Work::Embed(Box::new(embedding))
+            }
         };
-        let tokens = self.tokenize(prompt)?;
-        let (cache, cached) = self.find(&generation, &tokens);
-        let room = self.options.context_tokens as usize;
-        let sequence = Sequence {
-            key,
-            session: generation.session,
-            cache,
-            cached,
-            found: u32::try_from(cached).unwrap_or(u32::MAX),
-            is_announced: false,
-            usage: Usage {
-                prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
-                completion_tokens: 0,
-            },
-            tokens_max: tokens
-                .len()
-                .saturating_add(generation.max_tokens as usize)
-                .min(room),
-            sampler: Sampler::new(generation.sampling),
-            text: Text::new(generation.stop),
-            tokens,
-        };
-        self.running.push(sequence);
+        self.running.push(Sequence { key, work });
         Ok(())
     }
 
@@ -260,10 +278,10 @@ impl LocalEngine for Engine {
         if let Some(index) = self.running.iter().position(|sequence| sequence.key == key) {
             let sequence = self.running.remove(index);
             sequence
-                .session
+                .session()
                 .into_iter()
                 .for_each(|session| self.warm.lost(session));
-            self.shelve(sequence.cache);
+            self.give_up(sequence.work);
         }
     }
 
@@ -271,21 +289,24 @@ impl LocalEngine for Engine {
         if self.running.is_empty() {
             return Step::Idle;
         }
-        let scores = match self.forward() {
-            Ok(scores) => scores,
+        let computed = match self.forward() {
+            Ok(computed) => computed,
             Err(error) => {
                 self.break_down(&format!("the model can't be computed: {error}"), emit);
                 return Step::Idle;
             }
         };
-        for (mut sequence, scores) in core::mem::take(&mut self.running).into_iter().zip(scores) {
+        let mut behind = Vec::new();
+        for (mut sequence, computed) in core::mem::take(&mut self.running).into_iter().zip(computed)
+        {
             let key = sequence.key;
-            let goes_on = sequence.advance(&self.model, scores, &mut |event| emit(key, event));
-            match goes_on {
-                true => self.running.push(sequence),
-                false => self.keep(sequence),
+            match sequence.advance(&self.model, computed, &mut |event| emit(key, event)) {
+                Next::GoOn => self.running.push(sequence),
+                Next::GoBehind => behind.push(sequence),
+                Next::End => self.keep(sequence),
             }
         }
+        self.running.append(&mut behind);
         if self.running.is_empty() {
             Step::Idle
         } else {
@@ -313,72 +334,7 @@ impl LocalEngine for Engine {
             slots,
             context_tokens,
         } = self.options;
-        let cached: usize = self.running.iter().map(|sequence| sequence.cached).sum();
+        let cached: usize = self.running.iter().map(Sequence::cached).sum();
         Some(cached as f64 / (f64::from(slots) * f64::from(context_tokens)))
-    }
-}
-
-impl Sequence {
-    /// The next tokens to compute, so many of them.
-    fn run(&mut self, count: usize) -> Run<'_> {
-        let from = self.cached;
-        self.cached += count;
-        Run {
-            tokens: &self.tokens[from..self.cached],
-            cache: &mut self.cache,
-            is_scored: self.cached == self.tokens.len(),
-        }
-    }
-
-    /// Takes the next token, if there are scores for it. `false` when the text is complete.
-    fn advance(
-        &mut self,
-        model: &Model,
-        scores: Option<Vec<f32>>,
-        emit: &mut dyn FnMut(Event),
-    ) -> bool {
-        if self.cached > self.found as usize && !self.is_announced {
-            self.is_announced = true;
-            let prompt_tokens = self.usage.prompt_tokens;
-            emit(Event::Started {
-                prompt_tokens,
-                cached_tokens: self.found,
-            });
-        }
-        let Some(scores) = scores else {
-            return true;
-        };
-        let Some(token) = self.sampler.choose(&scores) else {
-            let reason = "the model computed nothing that is a number".into();
-            emit(Event::Fault(Fault::Broken(reason)));
-            return false;
-        };
-        if model.tokenizer.ends_text(token) {
-            return self.end(Finish::Stop, emit);
-        }
-        self.usage.completion_tokens += 1;
-        self.tokens.push(token);
-        let (text, stopped) = self.text.push(model.tokenizer.text(token));
-        send(text, emit);
-        if stopped {
-            return self.end(Finish::Stop, emit);
-        }
-        if self.tokens.len() >= self.tokens_max {
-            return self.end(Finish::Length, emit);
-        }
-        true
-    }
-
-    fn end(&mut self, finish: Finish, emit: &mut dyn FnMut(Event)) -> bool {
-        send(self.text.finish(), emit);
-        let usage = self.usage;
-        emit(Event::End { finish, usage });
-        false
-    }
-}
-
-fn send(text: compact_str::CompactString, emit: &mut dyn FnMut(Event)) {
-    if !text.is_empty() {
-        emit(Event::Token { text });
     }
 }

@@ -19,7 +19,7 @@ use candle_core::{Device, Result, Tensor};
 pub(super) struct Sizes {
     pub(super) context: u32,
     pub(super) layers: usize,
-    width: usize,
+    pub(super) width: usize,
     feed_forward: usize,
     heads: usize,
     heads_kv: usize,
@@ -102,8 +102,19 @@ pub(super) struct Run<'a> {
     pub(super) tokens: &'a [u32],
     /// What came before; the tokens are added to it.
     pub(super) cache: &'a mut Cache,
-    /// Whether it matters what comes next.
-    pub(super) is_scored: bool,
+    /// What is to be told.
+    pub(super) wanted: Wanted,
+}
+
+/// What is told about the tokens of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// They only fill the cache.
+    Nothing,
+    /// The score of every token of the vocabulary as the next.
+    Scores,
+    /// What the last layer, normalized, knows at each of them, one after the other.
+    States,
 }
 
 impl Llama {
@@ -153,7 +164,7 @@ impl Llama {
         })
     }
 
-    /// Computes all runs together. For each that asked, the score of every token as its next.
+    /// Computes all runs together. For each, what it wanted.
     ///
     /// # Errors
     /// When the library can't compute; the caches are worthless then.
@@ -166,7 +177,7 @@ impl Llama {
             let thought = self.feed_forward(layer, &state)?;
             add(&mut state, &thought);
         }
-        self.score(runs, &state)
+        self.results(runs, &state)
     }
 
     /// The position of each row in its sequence.
@@ -271,29 +282,41 @@ impl Llama {
         layer.down.apply(&gated)
     }
 
-    /// The scores of the last row of each run that asked.
-    fn score(&self, runs: &[Run<'_>], state: &[f32]) -> Result<Vec<Option<Vec<f32>>>> {
+    /// What each run wanted, from the rows of all.
+    fn results(&self, runs: &[Run<'_>], state: &[f32]) -> Result<Vec<Option<Vec<f32>>>> {
+        let mut rest = state;
+        let rows: Vec<&[f32]> = runs
+            .iter()
+            .map(|run| {
+                let (rows, after) = rest.split_at(run.tokens.len() * self.sizes.width);
+                rest = after;
+                rows
+            })
+            .collect();
+        let mut scores = self.scores(runs, &rows)?.into_iter();
+        let result = |(run, rows): (&Run<'_>, &[f32])| match run.wanted {
+            Wanted::Nothing => None,
+            Wanted::Scores => scores.next(),
+            Wanted::States => Some(self.normalize(rows, &self.norm)),
+        };
+        Ok(runs.iter().zip(rows).map(result).collect())
+    }
+
+    /// The scores of the last row of each run that wants them.
+    fn scores(&self, runs: &[Run<'_>], rows: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         let width = self.sizes.width;
         let mut last_rows = Vec::new();
-        let mut end = 0;
-        for run in runs {
-            end += run.tokens.len() * width;
-            if run.is_scored {
-                last_rows.extend_from_slice(&state[end - width..end]);
+        for (run, rows) in runs.iter().zip(rows) {
+            if run.wanted == Wanted::Scores {
+                last_rows.extend_from_slice(&rows[rows.len() - width..]);
             }
         }
-        let scores = match last_rows.is_empty() {
-            true => Vec::new(),
-            false => self.output.apply(&self.normalize(&last_rows, &self.norm))?,
-        };
-        let asked = last_rows.len() / width;
-        let mut scores = scores
-            .chunks(scores.len().max(1) / asked.max(1))
-            .map(<[f32]>::to_vec);
-        Ok(runs
-            .iter()
-            .map(|run| run.is_scored.then(|| scores.next()).flatten())
-            .collect())
+        if last_rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scores = self.output.apply(&self.normalize(&last_rows, &self.norm))?;
+        let vocabulary = scores.len() / (last_rows.len() / width);
+        Ok(scores.chunks(vocabulary).map(<[f32]>::to_vec).collect())
     }
 
     fn normalize(&self, state: &[f32], weights: &[f32]) -> Vec<f32> {

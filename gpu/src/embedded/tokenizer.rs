@@ -6,18 +6,19 @@
 //! token ([`spm`], SentencePiece). Both merge with [`merge`].
 //!
 //! Text is only ever text: the name of a control token in a prompt is tokenized letter by letter,
-//! so that a caller can't end a text, or begin another, from within.
+//! so that a caller can't end a text, or begin another, from within. Only what a chat template wrote
+//! has such names in it ([`Marked`]).
 
 mod bpe;
 mod merge;
+mod names;
 mod spm;
 
 use super::{LoadError, gguf};
+use crate::Fault;
 use bpe::Bpe;
+use names::{Kind, Names, Part};
 use spm::Spm;
-
-/// What a token is, as far as it matters here (`llama_token_type` of llama.cpp).
-const KIND_CONTROL: u32 = 3;
 
 enum Dialect {
     Bpe(Bpe),
@@ -29,25 +30,38 @@ pub(super) struct Tokenizer {
     dialect: Dialect,
     /// What each token stands for.
     texts: Vec<Vec<u8>>,
+    names: Names,
+    /// The token that opens every text, if one does.
     bos: Option<u32>,
+    bos_name: String,
     ends: Vec<u32>,
+    eos_name: String,
+    /// Bytes of the longest token.
+    longest: usize,
+}
+
+/// A text in which tokens are named.
+pub(super) struct Marked {
+    pub(super) text: String,
+    /// The character that breaks the names that are only text.
+    pub(super) broken_by: char,
 }
 
 impl Tokenizer {
     pub(super) fn load(file: &gguf::File<'_>) -> Result<Self, LoadError> {
         let tokens = file.texts("tokenizer.ggml.tokens")?;
-        let controls = controls(file, tokens.len());
+        let kinds = kinds(file, tokens.len());
         let dialect = match file.text("tokenizer.ggml.model")? {
             "gpt2" => Dialect::Bpe(Bpe::load(file, &tokens)?),
             "llama" => Dialect::Spm(Spm::load(file, &tokens)?),
             other => return Err(LoadError::Tokenizer(other.to_owned())),
         };
-        let text = |(token, controls): (&&str, &bool)| match (&dialect, controls) {
-            (_, true) => Vec::new(),
-            (Dialect::Bpe(_), false) => bpe::bytes(token),
-            (Dialect::Spm(_), false) => spm::bytes(token),
+        let text = |(token, kind): (&&str, &Kind)| match (&dialect, kind) {
+            (_, Kind::Control) => Vec::new(),
+            (Dialect::Bpe(_), _) => bpe::bytes(token),
+            (Dialect::Spm(_), _) => spm::bytes(token),
         };
-        let texts: Vec<_> = tokens.iter().zip(&controls).map(text).collect();
+        let texts: Vec<_> = tokens.iter().zip(&kinds).map(text).collect();
         let token = |key: &str| match file.value(key) {
             None => Ok(None),
             Some(_) => file.u32(key).map(Some),
@@ -66,11 +80,20 @@ impl Tokenizer {
         if !bos.iter().chain(&ends).all(known) {
             return Err(LoadError::BadVocabulary("a special token is not in it"));
         }
+        let name = |token: Option<&u32>| {
+            let index = token.and_then(|token| usize::try_from(*token).ok());
+            let name = index.and_then(|index| tokens.get(index));
+            name.map_or_else(String::new, |name| (*name).to_owned())
+        };
         Ok(Self {
+            names: Names::of(&tokens, &kinds),
+            bos_name: name(bos.as_ref()),
             bos: bos.filter(|_| adds_bos),
+            eos_name: name(ends.first()),
+            ends,
+            longest: texts.iter().map(Vec::len).max().unwrap_or(0).max(1),
             dialect,
             texts,
-            ends,
         })
     }
 
@@ -79,13 +102,73 @@ impl Tokenizer {
         self.texts.len()
     }
 
-    /// The tokens of a prompt.
-    pub(super) fn encode(&self, text: &str) -> Vec<u32> {
-        let tokens = match &self.dialect {
-            Dialect::Bpe(bpe) => bpe.encode(text),
-            Dialect::Spm(spm) => spm.encode(text),
+    /// The tokens of a text, if they are at most so many. There is at least one: where there is no
+    /// text, that is any token.
+    ///
+    /// # Errors
+    /// When there are more.
+    pub(super) fn encode_within(&self, text: &str, tokens_max: u32) -> Result<Vec<u32>, Fault> {
+        self.encode_parts(&[Part::Text(text.into())], tokens_max)
+    }
+
+    /// The same, of a text in which tokens are named.
+    pub(super) fn encode_marked_within(
+        &self,
+        marked: &Marked,
+        tokens_max: u32,
+    ) -> Result<Vec<u32>, Fault> {
+        let mend = |part| match part {
+            Part::Text(text) => Part::Text(text.replace(marked.broken_by, "").into()),
+            Part::Token(token) => Part::Token(token),
         };
-        self.bos.into_iter().chain(tokens).collect()
+        let parts = self.names.cut(&marked.text).into_iter().map(mend);
+        self.encode_parts(&parts.collect::<Vec<_>>(), tokens_max)
+    }
+
+    fn encode_parts(&self, parts: &[Part<'_>], tokens_max: u32) -> Result<Vec<u32>, Fault> {
+        let check = |tokens: usize| match u32::try_from(tokens) {
+            Ok(tokens) if tokens <= tokens_max => Ok(()),
+            tokens => Err(Fault::ContextExceeded {
+                prompt_tokens: tokens.unwrap_or(u32::MAX),
+                context_tokens: tokens_max,
+            }),
+        };
+        // No token is longer than the longest: what is far too long is not even cut.
+        let at_least = parts.iter().map(|part| match part {
+            Part::Text(text) => text.len() / self.longest,
+            Part::Token(_) => 1,
+        });
+        check(at_least.sum())?;
+        let is_opened = matches!(parts, [Part::Token(first), ..] if Some(*first) == self.bos);
+        let mut tokens: Vec<u32> = self.bos.filter(|_| !is_opened).into_iter().collect();
+        for part in parts {
+            match (part, &self.dialect) {
+                (Part::Token(token), _) => tokens.push(*token),
+                (Part::Text(text), Dialect::Bpe(bpe)) => tokens.extend(bpe.encode(text)),
+                (Part::Text(text), Dialect::Spm(spm)) => tokens.extend(spm.encode(text)),
+            }
+        }
+        if tokens.is_empty() {
+            tokens.push(self.any());
+        }
+        check(tokens.len())?;
+        Ok(tokens)
+    }
+
+    /// The text with no name of a control token in it: each is broken by a character that the text
+    /// does not have.
+    pub(super) fn break_names(&self, text: &str, by: char) -> String {
+        self.names.broken(text, by)
+    }
+
+    /// What the token that opens texts is called; nothing if there is none.
+    pub(super) fn bos_name(&self) -> &str {
+        &self.bos_name
+    }
+
+    /// What the token that ends texts is called; nothing if there is none.
+    pub(super) fn eos_name(&self) -> &str {
+        &self.eos_name
     }
 
     /// What the token adds to the text; nothing for control tokens.
@@ -103,20 +186,13 @@ impl Tokenizer {
     pub(super) fn any(&self) -> u32 {
         self.bos.unwrap_or(0)
     }
-
-    /// A prompt of so many bytes has at least so many tokens: no token is longer than the longest.
-    pub(super) fn tokens_at_least(&self, bytes: usize) -> usize {
-        let longest = self.texts.iter().map(Vec::len).max().unwrap_or(0).max(1);
-        bytes / longest
-    }
 }
 
-fn controls(file: &gguf::File<'_>, tokens: usize) -> Vec<bool> {
-    let kinds = file
+fn kinds(file: &gguf::File<'_>, tokens: usize) -> Vec<Kind> {
+    let numbers = file
         .numbers("tokenizer.ggml.token_type")
         .unwrap_or_default();
-    let is_control = |kind: f64| (kind - f64::from(KIND_CONTROL)).abs() < 0.5;
-    let mut controls: Vec<bool> = kinds.into_iter().map(is_control).collect();
-    controls.resize(tokens, false);
-    controls
+    let mut kinds: Vec<Kind> = numbers.into_iter().map(Kind::of).collect();
+    kinds.resize(tokens, Kind::Plain);
+    kinds
 }
