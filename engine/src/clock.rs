@@ -56,3 +56,9 @@ pub fn new_id() -> Uuid {
 pub fn new_seed() -> u64 {
     Uuid::new_v4().as_u64_pair().1
 }
+
+/// The id of a new span of a trace. It is never zero, which would be none: two of its bits say which
+/// variant of a UUID they were drawn as.
+pub fn new_span() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
+}

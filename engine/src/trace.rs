@@ -17,6 +17,11 @@ impl TraceId {
             .unwrap_or_else(|| Self(clock::new_id().as_u128()))
     }
 
+    /// The field of a request that we make for the caller's: the same trace, a new span in it.
+    pub fn new_span(self) -> String {
+        format!("00-{self}-{:016x}-01", clock::new_span())
+    }
+
     /// Reads `version "-" trace-id "-" parent-id "-" flags`. Later versions may go on behind a dash (§3.2.4).
     fn parse(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.splitn(5, '-');
@@ -58,6 +63,16 @@ mod tests {
         ] {
             let trace = TraceId::of(Some(traceparent));
             assert_eq!(trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        }
+    }
+
+    #[test]
+    fn what_we_ask_for_a_caller_is_a_new_span_of_the_callers_trace() {
+        let trace = TraceId::of(None);
+        let (one, other) = (trace.new_span(), trace.new_span());
+        assert_ne!(one, other);
+        for traceparent in [one, other] {
+            assert_eq!(TraceId::parse(&traceparent), Some(trace), "{traceparent}");
         }
     }
 

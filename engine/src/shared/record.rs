@@ -69,7 +69,7 @@ impl TaskRecord {
             stop: self.submission.stop.clone(),
             session: self.turn.as_ref().map(|turn| turn.key),
             reuse: self.submission.kv_hint == KvHint::Reuse,
-            traceparent: None,
+            traceparent: Some(self.trace.new_span()),
         }
     }
 
