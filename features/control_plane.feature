@@ -13,8 +13,10 @@ Feature: Control plane
       | engines.0.engine              | "mock"     |
       | engines.0.engine_version      | a text     |
       | engines.0.ctx_max             | an integer |
-      | engines.0.supported_workloads | a list     |
-      | engines.0.concurrency         | an integer |
+      | engines.0.supported_workloads | ["completion", "chat", "embedding", "rerank"] |
+      | engines.0.concurrency         | 3          |
+      | engines.0.features            | a list     |
+      | engines.0.rate_limits.admission_capacity | 16 |
 
   Scenario: pool health shows status and metrics
     When the client sends GET /v2/pools/default/health

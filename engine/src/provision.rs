@@ -67,6 +67,7 @@ pub fn pool(
         engine: engine.name(),
         engine_version: engine.version().to_owned(),
         ctx_max: engine.context_tokens(),
+        workloads: engine.workloads(),
         admission_capacity: settings.admission_capacity,
         admission_policy: settings.admission_policy,
         gate: predecessor.map_or_else(Arc::default, |pool| Arc::clone(&pool.gate)),

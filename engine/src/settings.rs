@@ -5,7 +5,7 @@
 
 use std::{env, fmt, fs, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use orchestratord_gpu::{EngineKind, embedded, mock};
+use orchestratord_gpu::{EngineKind, Workload, embedded, mock};
 use orchestratord_sched::{Policy, budget::Allowance, session::SessionRules};
 
 use crate::{
@@ -199,6 +199,16 @@ impl EngineSettings {
             Self::Embedded { options, .. } => options.context_tokens,
             Self::Remote { context_tokens, .. } => context_tokens.unwrap_or(u32::MAX),
             Self::Mock { .. } => u32::MAX,
+        }
+    }
+
+    /// The kinds of work that it does.
+    pub fn workloads(&self) -> &'static [Workload] {
+        match self {
+            Self::Embedded { model, .. } => model.workloads(),
+            // What servers are asked for so far (`gpu/src/exchange.rs`).
+            Self::Remote { .. } => &[Workload::Completion],
+            Self::Mock { .. } => &Workload::ALL,
         }
     }
 }

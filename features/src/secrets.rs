@@ -25,13 +25,21 @@ impl Secrets {
         }
     }
 
-    /// The prompt of a request, if it has one.
-    pub(crate) fn plant_prompt(&mut self, body: &str) {
-        if let Ok(Value::Object(body)) = serde_json::from_str(body)
-            && let Some(Value::String(prompt)) = body.get("prompt")
-        {
-            self.plant(prompt);
-        }
+    /// What a request asks, if it asks something: a prompt, messages, texts.
+    pub(crate) fn plant_asked(&mut self, body: &str) {
+        let Ok(body) = serde_json::from_str::<Value>(body) else {
+            return;
+        };
+        let list = |field: &str| body[field].as_array().cloned().unwrap_or_default();
+        let messages = list("messages");
+        let contents = messages.iter().map(|message| &message["content"]);
+        let inputs = list("inputs");
+        [&body["prompt"]]
+            .into_iter()
+            .chain(contents)
+            .chain(&inputs)
+            .filter_map(Value::as_str)
+            .for_each(|text| self.plant(text));
     }
 
     /// The beginning of a text.
@@ -64,9 +72,13 @@ mod tests {
     fn a_secret_is_found_however_it_is_written() {
         let mut secrets = Secrets::default();
         secrets.plant("short");
-        secrets.plant_prompt(r#"{"model_ref": "mock", "prompt": "a \"quoted\" secret"}"#);
+        secrets.plant_asked(r#"{"model_ref": "mock", "prompt": "a \"quoted\" secret"}"#);
+        secrets.plant_asked(r#"{"messages": [{"role": "user", "content": "said in a chat"}]}"#);
+        secrets.plant_asked(r#"{"inputs": ["to be embedded"]}"#);
         assert_eq!(secrets.told("short\n{\"model\":\"mock\"}"), None);
         assert!(secrets.told("x\nas it is: a \"quoted\" secret.").is_some());
+        assert!(secrets.told("as was said in a chat").is_some());
+        assert!(secrets.told("which is to be embedded").is_some());
         assert!(secrets.told(r#"{"at":"a \"quoted\" secret"}"#).is_some());
     }
 }

@@ -163,7 +163,7 @@ impl World {
         let body = body.map(|body| self.fill(body.trim())).transpose()?;
         let mut secrets = self.secrets.borrow_mut();
         key.into_iter().for_each(|key| secrets.plant(key));
-        body.iter().for_each(|body| secrets.plant_prompt(body));
+        body.iter().for_each(|body| secrets.plant_asked(body));
         Ok(Request {
             method,
             path,

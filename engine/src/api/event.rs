@@ -112,7 +112,8 @@ pub fn error(error: &ApiError, engine: &str) -> Vec<u8> {
     })
 }
 
-/// Writes the data of a `token` event: `{"t":"…","i":0}`.
+/// Writes the data of a `token` event: `{"t":"…","i":0}`. A vector or a score is one, too: then the
+/// text is JSON, and the index is the place of what was embedded or ranked.
 pub fn token(out: &mut Vec<u8>, text: &str, index: u32) {
     out.extend_from_slice(b"{\"t\":\"");
     escape(out, text);

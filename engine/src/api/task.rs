@@ -4,9 +4,12 @@
 //! that does not depend on a pool. Unknown fields are refused by name, so that a misspelt
 //! `dead_line_ms` is an error and not a silently missing deadline.
 
+pub mod input;
+
 use std::{cmp::Ordering, fmt, str::FromStr, time::Duration};
 
-use orchestratord_gpu::Sampling;
+use input::{Fields, Message, Workload};
+use orchestratord_gpu::{Input, Sampling};
 use orchestratord_sched::{Class, Text};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -63,15 +66,6 @@ impl From<Priority> for Class {
     }
 }
 
-/// The kinds of work that this version serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Workload {
-    /// A prompt continued.
-    #[default]
-    Completion,
-}
-
 #[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum Stop {
@@ -95,7 +89,14 @@ pub struct TaskRequest {
     ctx: Option<u32>,
     #[serde(default)]
     priority: Priority,
-    prompt: String,
+    /// What a completion continues.
+    prompt: Option<String>,
+    /// What a chat answers, the oldest first.
+    messages: Option<Vec<Message>>,
+    /// The texts of an embedding; of a rerank, the query and then the documents. Each text or document
+    /// is answered by one `token` event, whose `i` is its place and whose `t` is JSON: the vector as
+    /// an array of numbers, or the score as a number.
+    inputs: Option<Vec<String>>,
     max_tokens: Option<u32>,
     expected_tokens: Option<u32>,
     deadline_ms: Option<i64>,
@@ -125,9 +126,9 @@ pub struct Submission {
     pub ctx_tokens: u32,
     /// Its class.
     pub priority: Priority,
-    /// The text to continue.
-    pub prompt: String,
-    /// At least 1.
+    /// What to work on.
+    pub input: Input,
+    /// At least 1. As many as there are results, where that is known.
     pub max_tokens: u32,
     /// The caller's own estimate, never above `max_tokens`.
     pub expected_tokens: u32,
@@ -153,6 +154,12 @@ impl Submission {
         super::parse::<TaskRequest>(body)?.check()
     }
 
+    /// Whether it is answered with a text, which may be longer or shorter, and which the next turn of a
+    /// conversation may begin with.
+    pub const fn generates_text(&self) -> bool {
+        matches!(self.input, Input::Prompt(_) | Input::Chat(_))
+    }
+
     /// What is known of its text when it has so many tokens.
     pub const fn text(&self, tokens_out: u32) -> Text {
         Text {
@@ -165,10 +172,23 @@ impl Submission {
 
 impl TaskRequest {
     fn check(self) -> Result<Submission, ApiError> {
-        let max_tokens = at_least_one("max_tokens", self.max_tokens)?.unwrap_or(MAX_TOKENS_DEFAULT);
-        let expected = at_least_one("expected_tokens", self.expected_tokens)?;
         let sampling = sampling(&self)?;
+        let max_tokens = at_least_one("max_tokens", self.max_tokens)?;
+        let expected = at_least_one("expected_tokens", self.expected_tokens)?;
         let deadline = deadline(self.deadline_ms)?;
+        let chooses_tokens = self.chooses_tokens();
+        let fields = Fields {
+            prompt: self.prompt,
+            messages: self.messages,
+            inputs: self.inputs,
+        };
+        let input = fields.input(self.workload)?;
+        let results = input::results(&input);
+        if let (Some(_), Some(field)) = (results, chooses_tokens) {
+            let message = format!("`{field}` is for texts, and this workload generates none");
+            return Err(ApiError::invalid(message));
+        }
+        let max_tokens = results.or(max_tokens).unwrap_or(MAX_TOKENS_DEFAULT);
         Ok(Submission {
             task_id: self.task_id,
             session_id: self.session_id,
@@ -177,7 +197,7 @@ impl TaskRequest {
             engine: self.engine,
             ctx_tokens: self.ctx.unwrap_or(0),
             priority: self.priority,
-            prompt: self.prompt,
+            input,
             max_tokens,
             expected_tokens: expected.unwrap_or(max_tokens).min(max_tokens),
             deadline,
@@ -186,6 +206,19 @@ impl TaskRequest {
             stop: stops(self.stop)?,
             on_disconnect: self.on_disconnect,
         })
+    }
+
+    /// The first field that says how many tokens there are to be, or which.
+    fn chooses_tokens(&self) -> Option<&'static str> {
+        let fields = [
+            ("max_tokens", self.max_tokens.is_some()),
+            ("temperature", self.temperature.is_some()),
+            ("top_p", self.top_p.is_some()),
+            ("top_k", self.top_k.is_some()),
+            ("stop", self.stop.is_some()),
+        ];
+        let chooses = fields.into_iter().find(|(_, is_there)| *is_there);
+        chooses.map(|(field, _)| field)
     }
 }
 

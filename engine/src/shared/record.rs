@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use orchestratord_gpu::{Generation, Input, Sampling};
+use orchestratord_gpu::{Generation, Sampling};
 use orchestratord_sched::{Class, Instant};
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ impl TaskRecord {
     /// What its engine is asked.
     pub fn generation(&self) -> Generation {
         Generation {
-            input: Input::Prompt(self.submission.prompt.clone()),
+            input: self.submission.input.clone(),
             max_tokens: self.submission.max_tokens,
             sampling: Sampling {
                 seed: self.seed,
@@ -81,7 +81,7 @@ impl TaskRecord {
 
     /// The replica that keeps the KV cache of its session, if it is to be used again.
     pub fn warm_replica(&self) -> Option<Arc<Replica>> {
-        if self.submission.kv_hint == KvHint::Cold {
+        if self.submission.kv_hint == KvHint::Cold || !self.submission.generates_text() {
             return None;
         }
         self.turn.as_ref()?.warm.as_ref()?.upgrade()

@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use orchestratord_gpu::EngineKind;
+use orchestratord_gpu::{EngineKind, Workload};
 use orchestratord_sched::{self as sched, Class, Policy, ReplicaIndex, ReplicaState};
 
 use super::{
@@ -61,6 +61,8 @@ pub struct Pool {
     pub engine_version: String,
     /// Tokens of context a task may have.
     pub ctx_max: u32,
+    /// The kinds of work that it does.
+    pub workloads: &'static [Workload],
     /// Tasks that may wait.
     pub admission_capacity: u32,
     /// What a full queue does.

@@ -18,7 +18,7 @@ use super::{Fault, Job, Store, Work, artifact, books::Books, settings::Transcrip
 use crate::{
     api::{
         artifact::{ArtifactSpec, Kind},
-        task::{Placement, TaskView, Timings},
+        task::{Placement, TaskView, Timings, input::Asked},
     },
     shared::record::TaskRecord,
 };
@@ -50,8 +50,9 @@ struct Content<'t> {
     predicted_start_ms: u64,
     timings: &'t Timings,
     placement: &'t Placement,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prompt: Option<&'t str>,
+    workload: &'static str,
+    #[serde(flatten)]
+    asked: Option<Asked<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<Value>>,
 }
@@ -74,10 +75,11 @@ impl Transcript {
             predicted_start_ms: view.predicted_start_ms,
             timings: &view.timings,
             placement: &view.placement,
-            prompt: self
+            workload: record.submission.input.workload().name(),
+            asked: self
                 .events
                 .is_some()
-                .then_some(record.submission.prompt.as_str()),
+                .then(|| Asked::from(&record.submission.input)),
             events: self.events.as_deref().map(read_back),
         };
         let session = view.session_id.map(|id| format!("session:{id}"));

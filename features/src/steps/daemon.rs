@@ -12,6 +12,11 @@ use crate::client;
 use crate::sandbox;
 use crate::world::World;
 
+/// The model that comes with the daemon.
+const SHIPPED_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../gpu/model/tales.gguf");
+/// How its chat template begins.
+const TEMPLATE: &[u8] = b"{{ messages";
+
 #[given("a daemon")]
 fn start_plain(world: &mut World) {
     start(world, String::new());
@@ -56,6 +61,19 @@ fn cut_model(world: &mut World, name: String) {
         &1_u64.to_le_bytes(),
     ];
     fs::write(world.dir.path().join(name), header.concat()).holds();
+}
+
+/// The template begins an instruction where it began a value, and the file is as long as before.
+#[given(
+    regex = r"^a file ([a-z.]+) that holds the shipped model with a chat template that can't be read$"
+)]
+fn untalkative_model(world: &mut World, name: String) {
+    let mut model = fs::read(SHIPPED_MODEL).holds();
+    let mut places = model.windows(TEMPLATE.len());
+    let place = places.position(|window| window == TEMPLATE);
+    let place = place.ok_or("the shipped model has no template").holds();
+    model[place + 1] = b'%';
+    fs::write(world.dir.path().join(name), model).holds();
 }
 
 #[given("a port that somebody else listens on")]

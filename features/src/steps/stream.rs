@@ -2,6 +2,7 @@
 
 use cucumber::gherkin::Step;
 use cucumber::{given, then, when};
+use serde_json::Value;
 
 use crate::claim::Claim;
 use crate::sequence;
@@ -79,6 +80,55 @@ fn token_count(world: &mut World, reader: String, count: usize) {
         "{}",
         sequence::outline(events)
     );
+}
+
+#[then(regex = r"^(the client|[A-Z][a-z]+) has seen a text that mentions (.+)$")]
+fn text_mentions(world: &mut World, reader: String, part: String) {
+    let text = sequence::text(&world.stream(&reader).holds().events);
+    assert!(text.contains(&part), "nothing about {part} in: {text}");
+}
+
+#[then(regex = r"^tokens (\d+) and (\d+) of (the client|[A-Z][a-z]+) are (the same|different)$")]
+fn compare_tokens(world: &mut World, one: usize, other: usize, reader: String, how: String) {
+    let events = &world.stream(&reader).holds().events;
+    let texts: Vec<_> = sequence::tokens(events)
+        .map(|token| &token.data["t"])
+        .collect();
+    let alike = texts[one] == texts[other];
+    assert_eq!(alike, how == "the same", "{texts:?}");
+}
+
+/// What the tokens of a stream say, each of them JSON.
+fn results(world: &mut World, reader: &str) -> Result<Vec<Value>, String> {
+    let texts = sequence::tokens(&world.stream(reader)?.events).map(|token| &token.data["t"]);
+    let read = |text: &Value| {
+        let json = text.as_str().unwrap_or_default();
+        serde_json::from_str(json).map_err(|_| format!("{text} holds no JSON"))
+    };
+    texts.map(read).collect()
+}
+
+#[then(regex = r"^(the client|[A-Z][a-z]+) has seen (\d+) vectors of one length$")]
+fn vectors(world: &mut World, reader: String, count: usize) {
+    let results = results(world, &reader).holds();
+    let vectors: Vec<_> = results.iter().filter_map(Value::as_array).collect();
+    assert_eq!((vectors.len(), results.len()), (count, count));
+    for vector in &vectors {
+        assert!(vector.iter().all(Value::is_number), "{vector:?}");
+        assert_eq!(vector.len(), vectors[0].len());
+    }
+    assert!(!vectors[0].is_empty(), "the vectors are empty");
+}
+
+#[then(regex = r"^(the client|[A-Z][a-z]+) has seen (\d+) scores, the highest at (\d+)$")]
+fn scores(world: &mut World, reader: String, count: usize, highest: usize) {
+    let results = results(world, &reader).holds();
+    let scores: Vec<f64> = results.iter().filter_map(Value::as_f64).collect();
+    assert_eq!((scores.len(), results.len()), (count, count));
+    for (place, score) in scores.iter().enumerate() {
+        assert!((-1.0..=1.0).contains(score), "{scores:?}");
+        assert!(place == highest || *score < scores[highest], "{scores:?}");
+    }
 }
 
 /// What the kernel already holds for the reader came before the answer to the last request, because

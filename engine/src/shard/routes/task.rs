@@ -204,15 +204,24 @@ fn resolve(shard: &Shard, submission: &Submission) -> Result<Arc<Pool>, ApiError
         return Err(not_served(catalog.model(model_ref)));
     }
     let wanted = submission.engine.as_deref();
-    let pool = serving()
-        .find(|pool| wanted.is_none_or(|engine| engine == pool.engine))
+    let of_engine = || serving().filter(|pool| wanted.is_none_or(|engine| engine == pool.engine));
+    if of_engine().next().is_none() {
+        shard.shared.metrics[shard.id.0].model_not_found.increment();
+        // Waiting would not help: no pool of it is down, there is none.
+        return Err(ApiError::new(
+            Code::ModelNotFound,
+            "no pool of that `engine` serves the model; GET /v2/pools lists them",
+        ));
+    }
+    let workload = submission.input.workload();
+    let pool = of_engine()
+        .find(|pool| pool.workloads.contains(&workload))
         .ok_or_else(|| {
-            shard.shared.metrics[shard.id.0].model_not_found.increment();
-            // Waiting would not help: no pool of it is down, there is none.
-            ApiError::new(
-                Code::ModelNotFound,
-                "no pool of that `engine` serves the model; GET /v2/pools lists them",
-            )
+            ApiError::invalid(format!(
+                "`workload`: no pool of the model does {}; GET /v2/meta/capabilities lists what \
+                 each does",
+                workload.name()
+            ))
         })?;
     if let Some(unusable) = catalog.unusable(model_ref, pool, clock::unix_ms()) {
         let (reason, error) = refuse(unusable);

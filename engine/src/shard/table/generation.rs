@@ -120,8 +120,10 @@ impl Table {
             counters.tokens_out.add(unseen.into());
         }
         let record = &ended.record;
-        let estimate = &mut self.lane(&record.pool).estimate;
-        estimate.observe_length(record.submission.expected_tokens, ended.tokens_out);
+        if record.submission.generates_text() {
+            let estimate = &mut self.lane(&record.pool).estimate;
+            estimate.observe_length(record.submission.expected_tokens, ended.tokens_out);
+        }
         drop(ended);
         self.settle(task, run, None);
     }
