@@ -27,7 +27,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Say what the daemon would do with these settings on this machine, and whether it can start.
-    Check(Box<ServeArguments>),
+    Check(Box<CheckArguments>),
     /// Become an engine that ends with the daemon that started it.
     #[command(hide = true)]
     BecomeEngine {
@@ -40,6 +40,17 @@ pub enum Command {
     /// Make keys for callers.
     #[command(subcommand)]
     Keys(KeysCommand),
+}
+
+/// What is checked.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArguments {
+    /// Print a JSON Schema of the settings file instead.
+    #[arg(long)]
+    pub schema: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub serve: ServeArguments,
 }
 
 /// Commands about keys.
@@ -98,9 +109,18 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// Settings of the daemon: each a flag and an environment variable.
+/// Settings of the daemon: each a flag, an environment variable, and a key of the settings file.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArguments {
+    /// The settings file. Default: orchestratord.toml in the working directory, if it is there.
+    #[arg(long, env = "ORCHD_CONFIG", value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+
+    /// The `[[pool]]` tables of the settings file; they take the place of the one pool that the flags
+    /// describe.
+    #[arg(skip)]
+    pub pools: Vec<crate::settings::pool::PoolStanza>,
+
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, env = "ORCHD_ADDR", default_value = "127.0.0.1:8080")]
     pub addr: SocketAddr,
@@ -261,7 +281,12 @@ fn parse_amount(text: &str) -> Result<Micros, String> {
     Err(format!("an amount lies between 0 and {AMOUNT_MAX}"))
 }
 
-fn parse_fault(text: &str) -> Result<orchestratord_gpu::mock::Fault, String> {
+/// How a script breaks.
+///
+/// # Errors
+///
+/// What there is to choose from.
+pub fn parse_fault(text: &str) -> Result<orchestratord_gpu::mock::Fault, String> {
     use orchestratord_gpu::mock::Fault;
     let tokens = |count: &str| {
         count

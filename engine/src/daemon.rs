@@ -19,7 +19,7 @@ use crate::{
     metrics,
     preflight::Machine,
     provision,
-    settings::{EngineSettings, Settings, StartError},
+    settings::{Settings, StartError, engine::EngineSettings},
     shard::{self, mailbox::MAILBOX_MAX},
     shared::{
         Shared, directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot,
@@ -117,7 +117,8 @@ impl Daemon {
 /// The servers that are known from the start, bound.
 fn bindings(shared: &Arc<Shared>) -> Result<Bindings, StartError> {
     let mut bindings = Bindings::default();
-    for candidate in &shared.settings.binding.candidates {
+    let of_pools = shared.settings.pools.iter().flat_map(|pool| &pool.servers);
+    for candidate in of_pools.chain(&shared.settings.binding.llamacpp) {
         bindings
             .bind(shared, candidate.clone(), Origin::Settings)
             .map_err(|error| {
@@ -176,7 +177,7 @@ fn supervisors(shared: &Arc<Shared>) -> Result<Engines, StartError> {
                 kind: *kind,
                 model: model.clone(),
                 slots: pool.settings.slots,
-                device_mask: None,
+                device_mask: pool.settings.device_mask.clone(),
                 process: process.clone(),
                 wanted: is_wanted.clone(),
             };

@@ -4,14 +4,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use orchestratord::{
-    cli::{Cli, Command, KeysCommand, ServeArguments},
+    cli::{CheckArguments, Cli, Command, KeysCommand, ServeArguments},
     control::StopRequests,
     daemon::Daemon,
     identity::NewKey,
     keeper, logs, preflight,
-    settings::{self, Settings, StartError},
+    settings::{self, Settings, StartError, layers, schema},
 };
 use orchestratord_gpu::embedded;
 
@@ -19,8 +18,15 @@ use orchestratord_gpu::embedded;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
+    let done = layers::read().and_then(run);
+    done.unwrap_or_else(|error| {
+        eprintln!("orchestratord can't start: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(cli: Cli) -> Result<ExitCode, StartError> {
+    match cli.command {
         None => serve(cli.serve),
         Some(Command::Check(arguments)) => check(*arguments),
         Some(Command::BecomeEngine { parent, words }) => {
@@ -33,11 +39,7 @@ fn main() -> ExitCode {
             println!("{}\n\n{}", key.secret, key.stanza);
             Ok(ExitCode::SUCCESS)
         }
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("orchestratord can't start: {error}");
-        ExitCode::from(2)
-    })
+    }
 }
 
 fn serve(arguments: ServeArguments) -> Result<ExitCode, StartError> {
@@ -71,8 +73,12 @@ fn limit_compute_threads(arguments: &ServeArguments) {
     unsafe { std::env::set_var(embedded::THREADS_VARIABLE, threads) };
 }
 
-fn check(arguments: ServeArguments) -> Result<ExitCode, StartError> {
-    let settings = Settings::check(arguments)?;
+fn check(arguments: CheckArguments) -> Result<ExitCode, StartError> {
+    if arguments.schema {
+        println!("{:#}", schema::settings());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let settings = Settings::check(arguments.serve)?;
     let machine = preflight::check(&settings)?;
     println!("orchestratord would listen on http://{}", machine.addr);
     println!(

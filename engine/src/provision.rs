@@ -9,7 +9,7 @@ use orchestratord_sched::{self as sched, PoolOptions};
 use crate::{
     compute::{BuildEngine, ORDERS_MAX, Worker},
     metrics,
-    settings::{EngineSettings, PoolSettings, StartError},
+    settings::{StartError, engine::EngineSettings, pool::PoolSettings},
     shared::{
         Shared,
         places::Places,

@@ -21,7 +21,10 @@ pub(crate) struct Engine {
 impl Engine {
     /// Starts one in `dir` and waits until it listens.
     pub(crate) fn start(dir: &Path, name: &str, arguments: &str) -> Result<Self, String> {
-        let (stdout, stderr) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
+        let (stdout, stderr) = (
+            dir.join(format!("{name}.out")),
+            dir.join(format!("{name}.err")),
+        );
         let spawn = || -> io::Result<Child> {
             program::engine()?
                 .args(["--addr", "127.0.0.1:0"])
@@ -38,7 +41,9 @@ impl Engine {
         };
         engine.url = eventually(|| {
             let printed = fs::read_to_string(&stdout).unwrap_or_default();
-            let url = printed.lines().find_map(|line| line.split_once("listens on "));
+            let url = printed
+                .lines()
+                .find_map(|line| line.split_once("listens on "));
             let url = url.map(|(_, url)| url.trim().to_owned());
             url.ok_or_else(|| format!("the engine {name} does not say where it listens"))
         })?;

@@ -71,7 +71,9 @@ fn converse(mut stream: TcpStream, arguments: &Arguments) -> io::Result<()> {
             Ok(server::Event::Request { request, .. }) => asked = Some(request),
             Ok(server::Event::Body(piece)) => body.extend_from_slice(piece),
             Ok(server::Event::Complete) => {
-                let request = asked.take().expect("a body follows the head of its request");
+                let request = asked
+                    .take()
+                    .expect("a body follows the head of its request");
                 let body = std::mem::take(&mut body);
                 Answering {
                     stream: &mut stream,

@@ -17,7 +17,10 @@ use crate::{
     api::error::{ApiError, Code},
     endpoint::{BadEndpoint, Endpoint},
     logs, provision,
-    settings::{EngineSettings, PoolSettings, SLOTS_MAX},
+    settings::{
+        engine::EngineSettings,
+        pool::{PoolSettings, SLOTS_MAX},
+    },
     shared::{
         Shared, readiness,
         replica::Replica,
@@ -338,6 +341,10 @@ fn new_pool(
         slots: candidate.slots,
         admission_capacity: shared.settings.binding.admission_capacity,
         admission_policy: shared.settings.binding.admission_policy,
+        device_mask: candidate.device_mask.clone(),
+        engine_version: candidate.engine_version.clone(),
+        sampler_profile_version: None,
+        servers: Vec::new(),
     };
     let (pool, _) = provision::pool(settings, shared.mailboxes.len(), None);
     shared.snapshot.rcu(|snapshot| {

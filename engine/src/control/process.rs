@@ -55,6 +55,8 @@ const VAIN_STARTS_MAX: u32 = 5;
 pub struct ProcessSettings {
     /// The command.
     pub command: Template,
+    /// What fills `{model}`.
+    pub model: String,
     /// How long an engine may take until it answers its probe: models are large.
     pub ready_timeout: Duration,
 }
@@ -71,7 +73,7 @@ pub struct Supervisor {
     pub replica_id: String,
     /// What it is.
     pub kind: EngineKind,
-    /// What requests call its model, and what fills `{model}`.
+    /// What requests call its model.
     pub model: String,
     /// Tasks that it decodes at a time.
     pub slots: u32,
@@ -165,7 +167,7 @@ impl Supervisor {
         let words = self.process.command.fill(&Blanks {
             host: &host,
             port,
-            model: &self.model,
+            model: &self.process.model,
             slots: self.slots,
             devices: self.device_mask.as_deref().unwrap_or_default(),
             pool: &self.pool_id,

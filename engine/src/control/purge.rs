@@ -8,7 +8,7 @@ use std::{fs, io, path::Path, sync::Arc};
 use super::{await_shards, drain, retire::retire_replicas};
 use crate::{
     logs,
-    settings::EngineSettings,
+    settings::engine::EngineSettings,
     shared::{Shared, gate::Passage, snapshot::Pool},
 };
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::error::{ApiError, Code},
     provision,
-    settings::{EngineSettings, PoolSettings},
+    settings::{engine::EngineSettings, pool::PoolSettings},
     shared::{Shared, replica::Reach, snapshot::Pool},
 };
 

@@ -77,8 +77,8 @@ pub struct BindingSettings {
     pub admission_capacity: u32,
     /// What a full queue of such a pool does.
     pub admission_policy: Policy,
-    /// Servers that are bound from the start.
-    pub candidates: Vec<Candidate>,
+    /// A server that is bound from the start, beside those of the pools.
+    pub llamacpp: Option<Candidate>,
 }
 
 impl BindingSettings {
@@ -113,7 +113,7 @@ impl BindingSettings {
             networks: arguments.engine_networks.unwrap_or_default(),
             admission_capacity,
             admission_policy,
-            candidates: llamacpp.into_iter().collect(),
+            llamacpp,
         })
     }
 }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     metrics::{PerShard, PoolCounters},
-    settings::PoolSettings,
+    settings::pool::PoolSettings,
 };
 
 /// Tells pools apart that follow each other under one id.

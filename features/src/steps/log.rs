@@ -62,6 +62,7 @@ fn never_mentions(world: &mut World, secret: String) {
 #[then(regex = r#"^the log tells (\d+) times? of "(\w+)" for (\S+)$"#)]
 fn tells(world: &mut World, times: usize, event: String, word: String) {
     let log = world.daemon().holds().log();
-    let told = |line: &&str| line.contains(&format!("\"event\":\"{event}\"")) && line.contains(&word);
+    let told =
+        |line: &&str| line.contains(&format!("\"event\":\"{event}\"")) && line.contains(&word);
     assert_eq!(log.lines().filter(told).count(), times, "{log}");
 }

@@ -1,0 +1,164 @@
+//! What generates, ready to be built.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use orchestratord_gpu::{EngineKind, Workload, embedded, mock};
+
+use crate::control::process::ProcessSettings;
+
+/// The engine of the pool, ready to be built.
+#[derive(Clone)]
+pub enum EngineSettings {
+    /// A loaded model and how to run it.
+    Embedded {
+        /// The model.
+        model: Arc<embedded::Model>,
+        /// Where it came from, if not shipped.
+        file: Option<PathBuf>,
+        /// How to run it.
+        options: embedded::EngineOptions,
+    },
+    /// Servers that are spoken to over HTTP.
+    Remote {
+        /// What they are.
+        kind: EngineKind,
+        /// What they call their model.
+        model: String,
+        /// Their version, if whoever wrote the settings vouches for it.
+        version: Option<String>,
+        /// Tokens of context that they have, if known.
+        context_tokens: Option<u32>,
+        /// How the daemon starts them, if it does.
+        process: Option<ProcessSettings>,
+    },
+    /// A script.
+    Mock {
+        /// What it is called in requests.
+        model: String,
+        /// Its pace and its faults.
+        options: mock::Options,
+    },
+}
+
+impl EngineSettings {
+    /// What it is.
+    pub const fn kind(&self) -> EngineKind {
+        match self {
+            Self::Embedded { .. } => EngineKind::Embedded,
+            Self::Remote { kind, .. } => *kind,
+            Self::Mock { .. } => EngineKind::Mock,
+        }
+    }
+
+    /// The engine's name.
+    pub const fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// The name of the model that it runs.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Embedded { model, .. } => model.name(),
+            Self::Remote { model, .. } | Self::Mock { model, .. } => model,
+        }
+    }
+
+    /// What else the model may be called in a request.
+    pub fn model_aliases(&self) -> Vec<String> {
+        match self {
+            Self::Embedded { file, .. } => file
+                .iter()
+                .map(|file| format!("file:{}", file.display()))
+                .collect(),
+            Self::Remote { .. } | Self::Mock { .. } => Vec::new(),
+        }
+    }
+
+    /// The same engine with another model: `file:/abs/path`, or the name of the shipped one. A script
+    /// goes by any name.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no such model, in words that name no path.
+    pub fn with_model(&self, model_ref: &str) -> Result<Self, String> {
+        let options = match self {
+            Self::Mock { options, .. } => {
+                return Ok(Self::Mock {
+                    model: model_ref.to_owned(),
+                    options: *options,
+                });
+            }
+            Self::Remote {
+                kind,
+                version,
+                context_tokens,
+                process,
+                ..
+            } => {
+                if process.is_some() {
+                    return Err(
+                        "its engines are started with their model; change the settings".to_owned(),
+                    );
+                }
+                return Ok(Self::Remote {
+                    kind: *kind,
+                    model: model_ref.to_owned(),
+                    version: version.clone(),
+                    context_tokens: *context_tokens,
+                    process: None,
+                });
+            }
+            Self::Embedded { options, .. } => options,
+        };
+        let (model, file) = match model_ref.strip_prefix("file:") {
+            Some(path) => {
+                let bytes = fs::read(path)
+                    .map_err(|error| format!("the model's file can't be read: {error}"))?;
+                (embedded::Model::load(&bytes), Some(PathBuf::from(path)))
+            }
+            None => (embedded::Model::load(embedded::SHIPPED), None),
+        };
+        let model = model.map_err(|error| format!("the model can't be used: {error}"))?;
+        if file.is_none() && model.name() != model_ref {
+            return Err(format!(
+                "no model goes by that name; the shipped one is `{}`, others are `file:/abs/path`",
+                model.name()
+            ));
+        }
+        Ok(Self::Embedded {
+            options: embedded::EngineOptions {
+                context_tokens: options.context_tokens.min(model.context_tokens()),
+                ..*options
+            },
+            model: Arc::new(model),
+            file,
+        })
+    }
+
+    /// Its version, as far as it is known before it runs.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Embedded { .. } | Self::Mock { .. } => env!("CARGO_PKG_VERSION"),
+            Self::Remote { version, .. } => version.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// Tokens of context a task may have.
+    pub fn context_tokens(&self) -> u32 {
+        match self {
+            Self::Embedded { options, .. } => options.context_tokens,
+            Self::Remote { context_tokens, .. } => context_tokens.unwrap_or(u32::MAX),
+            Self::Mock { .. } => u32::MAX,
+        }
+    }
+
+    /// The kinds of work that it does.
+    pub fn workloads(&self) -> &'static [Workload] {
+        match self {
+            Self::Embedded { model, .. } => model.workloads(),
+            // What servers are asked for so far (`gpu/src/exchange.rs`).
+            Self::Remote { .. } => &[Workload::Completion],
+            Self::Mock { .. } => &Workload::ALL,
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! One pool: what generates, and how many may wait for it.
+//!
+//! A pool is a `[[pool]]` table of the settings file, or what the flags say where there is no such
+//! table. Both become a [`PoolStanza`] and are checked as one.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use orchestratord_gpu::{
+    EngineKind,
+    command::Template,
+    embedded,
+    mock::{self, Fault},
+};
+use orchestratord_sched::Policy;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+
+use super::{StartError, bounded, engine::EngineSettings};
+use crate::{
+    cli::{self, AdmissionPolicy, ServeArguments},
+    control::{bind::Candidate, process::ProcessSettings},
+};
+
+/// The id of the pool that the flags describe.
+const POOL_ID: &str = "default";
+/// Slots beyond this are a typing mistake: each holds a KV cache.
+pub const SLOTS_MAX: u32 = 4096;
+/// Engines of a pool beyond this are one too.
+const REPLICAS_MAX: u32 = 64;
+/// Tasks that may wait in a pool: 24 bits of tasks are some gigabytes of prompts.
+const ADMISSION_CAPACITY_MAX: u32 = 1 << 24;
+/// Context of a slot unless asked otherwise: its KV cache grows with it.
+const CONTEXT_TOKENS_DEFAULT_MAX: u32 = 4096;
+/// How long an engine may take to start unless told otherwise: models of a hundred gigabytes are read.
+const READY_TIMEOUT_MS: u64 = 600_000;
+
+/// The keys of a `[[pool]]` table.
+pub const KEYS: &[&str] = &[
+    "id",
+    "engine",
+    "model",
+    "model_file",
+    "urls",
+    "start",
+    "command",
+    "ready_timeout_ms",
+    "replicas",
+    "slots",
+    "context_tokens",
+    "admission_capacity",
+    "admission_policy",
+    "device_mask",
+    "engine_version",
+    "sampler_profile_version",
+    "mock_first_token_ms",
+    "mock_tokens_per_s",
+    "mock_fault",
+];
+
+/// What generates, as the file names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// A GGUF model, executed in the daemon.
+    Embedded,
+    /// llama.cpp's server.
+    LlamaCpp,
+    /// vLLM.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// Text Generation Inference.
+    Tgi,
+    /// Triton Inference Server.
+    Triton,
+    /// Any server that speaks OpenAI's API.
+    OpenAi,
+    /// A script of tokens.
+    Mock,
+}
+
+impl From<Engine> for EngineKind {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Embedded => Self::Embedded,
+            Engine::LlamaCpp => Self::LlamaCpp,
+            Engine::Vllm => Self::Vllm,
+            Engine::Sglang => Self::Sglang,
+            Engine::Tgi => Self::Tgi,
+            Engine::Triton => Self::Triton,
+            Engine::OpenAi => Self::OpenAi,
+            Engine::Mock => Self::Mock,
+        }
+    }
+}
+
+/// A `[[pool]]` table. What it leaves out is as the daemon's own flags say.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PoolStanza {
+    /// Its id: letters, digits, `.`, `_` and `-`.
+    pub id: String,
+    /// What generates.
+    pub engine: Engine,
+    /// What requests call the model. An embedded engine needs none: it knows its model's name.
+    model: Option<String>,
+    /// The model's file: what an embedded engine runs instead of the shipped one, and what fills
+    /// `{model}` in a command.
+    model_file: Option<PathBuf>,
+    /// Servers that generate, as `http://host:port`. Others may register.
+    #[serde(default)]
+    urls: Vec<String>,
+    /// Whether the daemon starts the engines itself, by the command or else by the usual one.
+    #[serde(default)]
+    start: bool,
+    /// How the daemon starts an engine: a program and its arguments, in which `{host}`, `{port}`,
+    /// `{model}`, `{slots}`, `{devices}`, `{pool}` and `{replica}` are filled in. Implies `start`.
+    command: Option<Vec<String>>,
+    /// How long an engine may take until it answers. 600000 unless said.
+    ready_timeout_ms: Option<u64>,
+    /// Engines that run in the daemon or are started by it. 1 unless said.
+    replicas: Option<u32>,
+    /// Tasks that decode at a time on each.
+    slots: Option<u32>,
+    /// Tokens of context a task may have.
+    context_tokens: Option<u32>,
+    /// Tasks that may wait.
+    admission_capacity: Option<u32>,
+    /// What a full queue does with a newcomer: `reject` or `drop-lru`.
+    #[serde(default, deserialize_with = "policy")]
+    #[schemars(with = "Option<String>")]
+    admission_policy: Option<Policy>,
+    /// The devices that it runs on, as `0,1`.
+    pub device_mask: Option<String>,
+    /// The version of the engine, vouched for: `strict` tasks run only where it is.
+    pub engine_version: Option<String>,
+    /// The version of how tokens are chosen, vouched for likewise.
+    pub sampler_profile_version: Option<String>,
+    /// A script's time to first token.
+    mock_first_token_ms: Option<u64>,
+    /// A script's tokens a second and task; 0 is as fast as it can.
+    mock_tokens_per_s: Option<u32>,
+    /// How a script breaks: none, refuse, die-after:TOKENS, hang-after:TOKENS.
+    #[serde(default, deserialize_with = "fault")]
+    #[schemars(with = "Option<String>")]
+    mock_fault: Option<Fault>,
+}
+
+fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Policy>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let policy = <AdmissionPolicy as clap::ValueEnum>::from_str(&name, false);
+    policy
+        .map(|policy| Some(policy.into()))
+        .map_err(|_| de::Error::custom("`admission_policy` is `reject` or `drop-lru`"))
+}
+
+fn fault<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Fault>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    cli::parse_fault(&text).map(Some).map_err(de::Error::custom)
+}
+
+/// A pool, checked.
+#[derive(Clone)]
+pub struct PoolSettings {
+    /// Its id.
+    pub id: String,
+    /// What generates.
+    pub engine: EngineSettings,
+    /// Engines that run in the daemon or are started by it.
+    pub replicas: u32,
+    /// Tasks that decode at a time on each.
+    pub slots: u32,
+    /// Tasks that may wait.
+    pub admission_capacity: u32,
+    /// What a full queue does.
+    pub admission_policy: Policy,
+    /// The devices that it runs on.
+    pub device_mask: Option<String>,
+    /// The version of its engine, vouched for.
+    pub engine_version: Option<String>,
+    /// The version of how its engine chooses tokens, vouched for.
+    pub sampler_profile_version: Option<String>,
+    /// Servers that it has from the start.
+    pub servers: Vec<Candidate>,
+}
+
+/// The pools of the file, or the one that the flags describe.
+///
+/// # Errors
+///
+/// The first thing that can't work, with its remedy.
+pub(super) fn check_all(arguments: &ServeArguments) -> Result<Vec<PoolSettings>, StartError> {
+    if arguments.pools.is_empty() {
+        return Ok(vec![PoolStanza::of(arguments).check(arguments)?]);
+    }
+    let stanzas = arguments.pools.iter().cloned();
+    stanzas.map(|stanza| stanza.check(arguments)).collect()
+}
+
+impl PoolStanza {
+    /// What the flags say.
+    fn of(arguments: &ServeArguments) -> Self {
+        Self {
+            id: POOL_ID.to_owned(),
+            engine: match arguments.engine {
+                cli::EngineName::Embedded => Engine::Embedded,
+                cli::EngineName::Mock => Engine::Mock,
+            },
+            model: None,
+            model_file: arguments.model.clone(),
+            urls: Vec::new(),
+            start: false,
+            command: None,
+            ready_timeout_ms: None,
+            replicas: None,
+            slots: None,
+            context_tokens: None,
+            admission_capacity: None,
+            admission_policy: None,
+            device_mask: None,
+            engine_version: None,
+            sampler_profile_version: None,
+            mock_first_token_ms: None,
+            mock_tokens_per_s: None,
+            mock_fault: None,
+        }
+    }
+
+    fn check(self, flags: &ServeArguments) -> Result<PoolSettings, StartError> {
+        let slots = self.slots.unwrap_or(flags.slots);
+        let capacity = self.admission_capacity.unwrap_or(flags.admission_capacity);
+        let policy = self.admission_policy;
+        Ok(PoolSettings {
+            slots: bounded("slots", slots, SLOTS_MAX)?,
+            replicas: bounded("replicas", self.replicas.unwrap_or(1), REPLICAS_MAX)?,
+            admission_capacity: bounded("admission_capacity", capacity, ADMISSION_CAPACITY_MAX)?,
+            admission_policy: policy.unwrap_or_else(|| flags.admission_policy.into()),
+            engine: self.engine(flags, slots)?,
+            servers: self.servers(slots)?,
+            id: self.id,
+            device_mask: self.device_mask,
+            engine_version: self.engine_version,
+            sampler_profile_version: self.sampler_profile_version,
+        })
+    }
+
+    fn engine(&self, flags: &ServeArguments, slots: u32) -> Result<EngineSettings, StartError> {
+        match self.engine {
+            Engine::Embedded if self.has_servers() => Err(StartError::new(
+                format!("pool `{}`: an embedded engine is no server", self.id),
+                "leave out `urls`, `start` and `command`, or choose another `engine`",
+            )),
+            Engine::Embedded => self.embedded(flags, slots),
+            Engine::Mock if !self.has_servers() => Ok(EngineSettings::Mock {
+                model: self.model.clone().unwrap_or_else(|| "mock".to_owned()),
+                options: self.script(flags, slots),
+            }),
+            engine => self.remote(engine.into()),
+        }
+    }
+
+    fn has_servers(&self) -> bool {
+        self.start || self.command.is_some() || !self.urls.is_empty()
+    }
+
+    fn remote(&self, kind: EngineKind) -> Result<EngineSettings, StartError> {
+        let model = self.model.clone().ok_or_else(|| {
+            StartError::new(
+                format!(
+                    "pool `{}`: nothing says what requests call its model",
+                    self.id
+                ),
+                "give it a `model`",
+            )
+        })?;
+        let command = match &self.command {
+            Some(words) => Some(Template::parse(words.clone()).map_err(|bad| {
+                let problem = format!("pool `{}`: {bad}", self.id);
+                StartError::new(problem, "mend its `command`")
+            })?),
+            None if self.start => Some(Template::default_of(kind).ok_or_else(|| {
+                StartError::new(
+                    format!(
+                        "pool `{}`: nobody knows how such an engine is started",
+                        self.id
+                    ),
+                    "give it a `command`",
+                )
+            })?),
+            None => None,
+        };
+        let file = self
+            .model_file
+            .as_ref()
+            .map(|file| file.display().to_string());
+        let ready_timeout_ms = self.ready_timeout_ms.unwrap_or(READY_TIMEOUT_MS);
+        Ok(EngineSettings::Remote {
+            kind,
+            version: self.engine_version.clone(),
+            context_tokens: self.context_tokens,
+            process: command.map(|command| ProcessSettings {
+                command,
+                model: file.unwrap_or_else(|| model.clone()),
+                ready_timeout: Duration::from_millis(ready_timeout_ms),
+            }),
+            model,
+        })
+    }
+
+    /// The servers of its `urls`.
+    fn servers(&self, slots: u32) -> Result<Vec<Candidate>, StartError> {
+        let candidate = |(number, url): (usize, &String)| {
+            let candidate = Candidate {
+                pool_id: self.id.clone(),
+                replica_id: format!("s{number}"),
+                kind: self.engine.into(),
+                url: url.clone(),
+                slots,
+                engine_version: self.engine_version.clone(),
+                device_mask: self.device_mask.clone(),
+                model: self.model.clone().unwrap_or_default(),
+            };
+            candidate.check().map_err(|error| {
+                StartError::new(
+                    format!("pool `{}`: {}", self.id, error.message),
+                    "mend its settings",
+                )
+            })
+        };
+        self.urls.iter().enumerate().map(candidate).collect()
+    }
+
+    fn script(&self, flags: &ServeArguments, slots: u32) -> mock::Options {
+        let first_token_ms = self
+            .mock_first_token_ms
+            .unwrap_or(flags.mock_first_token_ms);
+        mock::Options {
+            slots,
+            first_token: Duration::from_millis(first_token_ms),
+            token_interval: match self.mock_tokens_per_s.unwrap_or(flags.mock_tokens_per_s) {
+                0 => Duration::ZERO,
+                rate => Duration::from_secs(1) / rate,
+            },
+            seed: 0,
+            fault: self.mock_fault.unwrap_or(flags.mock_fault),
+        }
+    }
+
+    fn embedded(&self, flags: &ServeArguments, slots: u32) -> Result<EngineSettings, StartError> {
+        let model = self.load()?;
+        let trained = model.context_tokens();
+        let context_tokens = self
+            .context_tokens
+            .or(flags.context_tokens)
+            .unwrap_or(CONTEXT_TOKENS_DEFAULT_MAX)
+            .min(trained);
+        Ok(EngineSettings::Embedded {
+            options: embedded::EngineOptions {
+                slots,
+                context_tokens: bounded("context_tokens", context_tokens, trained)?,
+            },
+            model: Arc::new(model),
+            file: self.model_file.clone(),
+        })
+    }
+
+    fn load(&self) -> Result<embedded::Model, StartError> {
+        let Some(path) = &self.model_file else {
+            return embedded::Model::load(embedded::SHIPPED).map_err(|error| {
+                StartError::new(
+                    format!("the shipped model is broken: {error}"),
+                    "build again from a clean checkout",
+                )
+            });
+        };
+        let shown = path.display();
+        let bytes = fs::read(path).map_err(|error| {
+            StartError::new(
+                format!("the model {shown} can't be read: {error}"),
+                "name a GGUF file that this user may read with --model (`model_file` in a \
+                 `[[pool]]` table), or leave it out",
+            )
+        })?;
+        embedded::Model::load(&bytes).map_err(|error| {
+            StartError::new(
+                format!("the model {shown} can't be used: {error}"),
+                "name a whole GGUF file of a llama architecture with --model; if it was \
+                 downloaded, download it again and compare its checksum",
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_and_the_file_know_the_same_keys() {
+        let schema = schemars::schema_for!(PoolStanza);
+        let described = schema.get("properties").and_then(|keys| keys.as_object());
+        let mut described: Vec<&str> = described.unwrap().keys().map(String::as_str).collect();
+        let mut known = KEYS.to_vec();
+        described.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(described, known);
+    }
+}
