@@ -60,6 +60,11 @@ impl Daemon {
         self.process.terminate()
     }
 
+    /// Ends it as a machine that fails would.
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        self.process.child.kill()
+    }
+
     /// Waits until it has ended.
     pub(crate) fn end(&mut self) -> io::Result<Exit> {
         self.process.end()

@@ -12,4 +12,5 @@ mod log;
 mod metrics;
 mod naming;
 mod request;
+mod settings;
 mod stream;

@@ -120,16 +120,21 @@ impl World {
 
     /// The text with each `{word}` replaced. Braces around anything else are left alone: JSON has them.
     pub(crate) fn fill(&self, text: &str) -> Result<String, String> {
-        let put_in = |text: String, (word, value): (&String, &String)| {
-            text.replace(&format!("{{{word}}}"), value)
-        };
-        let filled = self.words.iter().fold(text.to_owned(), put_in);
+        let filled = self.put_in(text);
         let braced = filled.split('{').skip(1);
         let mut words = braced.filter_map(|rest| rest.split_once('}'));
         match words.find(|(word, _)| is_word(word)) {
             Some((word, _)) => Err(format!("nothing in this scenario is called {word} yet")),
             None => Ok(filled),
         }
+    }
+
+    /// The text with each known `{word}` replaced, and all others left as they are.
+    pub(crate) fn put_in(&self, text: &str) -> String {
+        let put_in = |text: String, (word, value): (&String, &String)| {
+            text.replace(&format!("{{{word}}}"), value)
+        };
+        self.words.iter().fold(text.to_owned(), put_in)
     }
 
     /// The rows of a step's table, filled.

@@ -103,6 +103,11 @@ fn terminate(world: &mut World) {
     world.daemon().holds().terminate().holds();
 }
 
+#[when("the daemon is killed")]
+fn kill(world: &mut World) {
+    world.daemon().holds().kill().holds();
+}
+
 #[then(regex = r"^the daemon exits with code (\d+)$")]
 fn exits(world: &mut World, code: i32) {
     let exit = world.daemon().holds().end().holds();

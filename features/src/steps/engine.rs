@@ -3,6 +3,7 @@
 use std::fs;
 
 use cucumber::{given, then, when};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::claim::{Claim, eventually};
 use crate::engine::Engine;
@@ -10,7 +11,6 @@ use crate::world::World;
 
 /// Its address is called by its name.
 #[given(regex = r"^an engine called ([a-z]+)(?: started with (--.+))?$")]
-#[when(regex = r"^an engine called ([a-z]+) is started(?: with (--.+))?$")]
 fn start(world: &mut World, name: String, arguments: String) {
     let engine = Engine::start(world.dir.path(), &name, &arguments).holds();
     world.words.insert(name.clone(), engine.url.clone());
@@ -49,6 +49,44 @@ fn hand_off(world: &mut World, name: String, #[step] step: &cucumber::gherkin::S
 #[when(regex = r"^the handoff file ([a-z.-]+) is removed$")]
 fn take_back(world: &mut World, name: String) {
     fs::remove_file(world.dir.path().join(".runtime/engines").join(name)).holds();
+}
+
+/// Engines that the daemon starts write their process ids into a file.
+#[when(regex = r"^the process of the file ([a-z]+) is killed$")]
+fn kill_process_of(world: &mut World, file: String) {
+    kill_process(pid(world, &file).holds(), Signal::KILL).holds();
+}
+
+#[then(regex = r"^the process of the file ([a-z]+) comes to be gone$")]
+fn is_gone(world: &mut World, file: String) {
+    let pid = pid(world, &file).holds();
+    let gone = eventually(|| match test_kill_process(pid) {
+        Ok(()) => Err(format!("the process {pid:?} is still there")),
+        Err(_) => Ok(()),
+    });
+    gone.holds();
+}
+
+#[then(regex = r"^the file (\S+) comes to have (\d+) lines?$")]
+fn has_lines(world: &mut World, file: String, count: usize) {
+    let path = world.dir.path().join(file);
+    let found = eventually(|| {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        match text.lines().count() {
+            lines if lines == count => Ok(()),
+            _ => Err(format!("it holds {text:?}")),
+        }
+    });
+    found.holds();
+}
+
+/// The last process id in the file.
+fn pid(world: &World, file: &str) -> Result<Pid, String> {
+    let text = fs::read_to_string(world.dir.path().join(file));
+    let text = text.map_err(|error| error.to_string())?;
+    let last = text.lines().last().and_then(|line| line.parse().ok());
+    let pid = last.and_then(Pid::from_raw);
+    pid.ok_or_else(|| format!("{file} holds no process id: {text:?}"))
 }
 
 fn engine<'w>(world: &'w mut World, name: &str) -> &'w mut Engine {

@@ -1,0 +1,120 @@
+Feature: Provisioning
+  A pool may say how its engines are started. The daemon starts them, waits until they answer, starts them
+  again when they end, and takes them along when it goes. Tasks that come meanwhile wait, and are told
+  what for.
+
+  Scenario: an engine is started, bound and used
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      slots = 3
+      command = ["{mock_engine}", "--addr", "{host}:{port}", "--model", "{model}"]
+      """
+    And a daemon started with --handoff-watch-interval-ms 50
+    When the client enqueues a task
+      | model_ref | "scripted" |
+    Then the answer is 202
+    When the client reads /v2/tasks/{task}/events?verbose=true
+    Then each started event of the client holds
+      | pool_id    | "own" |
+      | replica_id | "r0"  |
+    And each end event of the client holds
+      | tokens_out | 8 |
+    And GET /v2/pools/own/health comes to hold
+      | ready               | true |
+      | metrics.slots_total | 3    |
+    When the client enqueues the task second
+      | model_ref | "scripted" |
+    Then the body holds
+      | preparation.steps | [] |
+
+  Scenario: who comes too early waits, and is told what for
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      command = ["sh", "-c", "while [ ! -e {dir}/go ]; do sleep 0.05; done; exec {mock_engine} --addr {host}:{port}"]
+      """
+    And a daemon started with --handoff-watch-interval-ms 50
+    When the client enqueues a task
+      | model_ref | "scripted" |
+    Then the answer is 202
+    And the body holds
+      | preparation.steps.0 | mentions started |
+    And GET /v2/pools/own/health comes to hold
+      | ready               | false |
+      | metrics.queue_depth | 1     |
+    Given a file go that holds "ahead"
+    When the client reads /v2/tasks/{task}/events
+    Then each end event of the client holds
+      | tokens_out | 8 |
+
+  Scenario: an engine that ends is started again
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      command = ["sh", "-c", "echo $$ >> {dir}/pids; exec {mock_engine} --addr {host}:{port}"]
+      """
+    And a daemon started with --handoff-watch-interval-ms 50
+    And GET /v2/pools/own/health comes to hold
+      | ready | true |
+    When the process of the file pids is killed
+    Then the file pids comes to have 2 lines
+    And GET /v2/pools/own/health comes to hold
+      | ready | true |
+    When the client enqueues a task
+      | model_ref | "scripted" |
+    And the client reads /v2/tasks/{task}/events
+    Then each end event of the client holds
+      | tokens_out | 8 |
+
+  Scenario: an engine that can't be started ends what waits for it
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      command = ["sh", "-c", "echo no such model >&2; exit 3"]
+      """
+    And a daemon started with --handoff-watch-interval-ms 50
+    When the client enqueues a task
+      | model_ref | "scripted" |
+    And the client reads /v2/tasks/{task}/events
+    Then each error event of the client holds
+      | code | "POOL_UNAVAILABLE" |
+    And GET /v2/pools/own/health comes to hold
+      | ready      | false               |
+      | last_error | mentions it ended   |
+    And the file data/engines/own-r0.log comes to have 1 line
+    When the client enqueues a task
+      | model_ref | "scripted" |
+    Then the answer is 503 POOL_UNAVAILABLE
+
+  Scenario Outline: no engine outlives a daemon that <ends>
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      command = ["sh", "-c", "echo $$ >> {dir}/pids; exec {mock_engine} --addr {host}:{port}"]
+      """
+    And a daemon started with --handoff-watch-interval-ms 50
+    And GET /v2/pools/own/health comes to hold
+      | ready | true |
+    When the daemon <receives>
+    Then the process of the file pids comes to be gone
+
+    Examples:
+      | ends     | receives         |
+      | is told  | receives SIGTERM |
+      | is dead  | is killed        |
