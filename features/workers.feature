@@ -76,6 +76,21 @@ Feature: Workers
       | model_ref | "scripted" |
     Then the answer is 503 POOL_UNAVAILABLE
 
+  Scenario: a text may be as long as it was asked to be
+    Given a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{alpha}", "slots": 2, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | ready | true |
+    When the client enqueues a task
+      | model_ref  | "scripted" |
+      | max_tokens | 30000      |
+    And the client reads /v2/tasks/{task}/events
+    Then each end event of the client holds
+      | tokens_out | 30000 |
+
   Scenario: a worker that leaves finishes what it has
     Given an engine called slow started with --tokens-per-s 40
     And a daemon

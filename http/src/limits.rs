@@ -22,13 +22,18 @@ pub struct Limits {
     pub body_max: u64,
 }
 
+impl Limits {
+    /// The defaults that stand beside each field.
+    pub const DEFAULT: Self = Self {
+        request_line_max: 8 * 1024,
+        head_max: 32 * 1024,
+        fields_max: 100,
+        body_max: 1024 * 1024,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            request_line_max: 8 * 1024,
-            head_max: 32 * 1024,
-            fields_max: 100,
-            body_max: 1024 * 1024,
-        }
+        Self::DEFAULT
     }
 }

@@ -42,6 +42,13 @@ const IDLE_MAX: usize = 32;
 /// 5 s), so that hardly any is closed while a request is on its way.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// A text is as long as its task has asked; what is said about each token of it is many times as long.
+/// A server that says nothing for too long, or too much at once, is caught elsewhere.
+const ANSWER_LIMITS: Limits = Limits {
+    body_max: u64::MAX,
+    ..Limits::DEFAULT
+};
+
 /// A generation for a server.
 pub struct Ask {
     /// What it is called here.
@@ -178,7 +185,7 @@ async fn connect(addr: SocketAddr) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     Ok(Connection {
         stream,
-        http: client::Connection::new(Limits::default()),
+        http: client::Connection::new(ANSWER_LIMITS),
     })
 }
 
