@@ -91,6 +91,42 @@ Feature: Workers
     Then each end event of the client holds
       | tokens_out | 30000 |
 
+  Scenario: a session goes where its last turn was
+    Given an engine called beta
+    And an engine called slow started with --tokens-per-s 40
+    And a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{slow}", "slots": 1, "model_ref": "scripted"}
+      """
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w2", "engine": "openai", "url": "{beta}", "slots": 1, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | metrics.slots_free | 2 |
+    And the client enqueues the task long
+      | model_ref  | "scripted" |
+      | max_tokens | 4000       |
+    And the client enqueues the task first
+      | model_ref  | "scripted"                             |
+      | session_id | "11111111-2222-4333-8444-555555555555" |
+    And the client reads /v2/tasks/{first}/events
+    And the client sends POST /v2/tasks/{long}/cancel
+    And GET /v2/pools/gpu/health comes to hold
+      | metrics.slots_free | 2 |
+    When the client enqueues the task second
+      | model_ref  | "scripted"                             |
+      | session_id | "11111111-2222-4333-8444-555555555555" |
+    And the client enqueues the task third
+      | model_ref  | "scripted"                             |
+    Then GET /v2/tasks/{first} comes to hold
+      | placement.replica_id | "w2" |
+    And GET /v2/tasks/{second} comes to hold
+      | placement.replica_id | "w2" |
+    And GET /v2/tasks/{third} comes to hold
+      | placement.replica_id | "w1" |
+
   Scenario: a worker that leaves finishes what it has
     Given an engine called slow started with --tokens-per-s 40
     And a daemon

@@ -193,7 +193,7 @@ impl Table {
                 self.put(Task::new(Arc::clone(&record), Phase::Queued(ticket)))
             }
         };
-        let lease = self.prefer_warm(pool, &record, lease);
+        let lease = self.prefer_last(pool, &record, lease);
         let (place, replica) = (lease.replica(), pool.replica(lease.replica()));
         if let Some(turn) = &record.turn {
             self.shared.sessions.ran_on(&record.owner, turn, &replica);
@@ -230,14 +230,15 @@ impl Table {
         }
     }
 
-    /// A slot where the task's session is warm, if there is one free; the other then goes on to the
-    /// next task. None waits for it: a slot now is sooner than a warm one later.
-    fn prefer_warm(&mut self, pool: &Arc<Pool>, record: &TaskRecord, lease: Lease) -> Lease {
-        let Some(warm) = record.warm_replica() else {
+    /// A slot where the last turn of the task's session ran, if there is one free: its KV cache may be
+    /// there. The other then goes on to the next task. None waits for it: a slot now is sooner than a
+    /// warm one later.
+    fn prefer_last(&mut self, pool: &Arc<Pool>, record: &TaskRecord, lease: Lease) -> Lease {
+        let Some(last) = record.preferred_replica() else {
             return lease;
         };
         let mut replicas = pool.replicas.iter();
-        let place = replicas.find(|(_, replica)| Arc::ptr_eq(replica, &warm));
+        let place = replicas.find(|(_, replica)| Arc::ptr_eq(replica, &last));
         let Some((place, _)) = place.filter(|(place, _)| *place != lease.replica()) else {
             return lease;
         };

@@ -75,16 +75,17 @@ impl TaskRecord {
 
     /// Whether this replica keeps the KV cache of its session, for it to be used again.
     pub fn is_warm_on(&self, replica: &Arc<Replica>) -> bool {
-        let warm = self.warm_replica();
-        warm.is_some_and(|warm| Arc::ptr_eq(&warm, replica))
+        let last = self.preferred_replica();
+        last.is_some_and(|last| Arc::ptr_eq(&last, replica))
+            && self.turn.as_ref().is_some_and(|turn| turn.is_warm)
     }
 
-    /// The replica that keeps the KV cache of its session, if it is to be used again.
-    pub fn warm_replica(&self) -> Option<Arc<Replica>> {
+    /// The replica that the last turn of its session ran on, if what it left there is to be used again.
+    pub fn preferred_replica(&self) -> Option<Arc<Replica>> {
         if self.submission.kv_hint == KvHint::Cold || !self.submission.generates_text() {
             return None;
         }
-        self.turn.as_ref()?.warm.as_ref()?.upgrade()
+        self.turn.as_ref()?.last.as_ref()?.upgrade()
     }
 
     /// Whether it ends with its last reader.

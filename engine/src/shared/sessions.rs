@@ -52,8 +52,11 @@ pub struct Turn {
     pub session_id: Uuid,
     /// The session, as engines know it.
     pub key: SessionKey,
-    /// The replica that keeps its KV cache.
-    pub warm: Option<Weak<Replica>>,
+    /// The replica that its last turn ran on.
+    pub last: Option<Weak<Replica>>,
+    /// Whether that replica has said that it keeps its KV cache. Servers keep what was said to them
+    /// without a word about it.
+    pub is_warm: bool,
     set_aside: Spending,
 }
 
@@ -148,11 +151,11 @@ impl Sessions {
         };
         let begun = record.session.begin_turn(rules, now, set_aside);
         begun.map_err(|why| Refused::NoTurn(why, record.session.time_to_live(rules, now)))?;
-        let warm = record.last.clone().filter(|_| record.kv_bytes > 0);
         Ok(Turn {
             session_id,
             key: record.key,
-            warm,
+            last: record.last.clone(),
+            is_warm: record.kv_bytes > 0,
             set_aside,
         })
     }
