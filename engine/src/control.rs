@@ -210,7 +210,7 @@ impl Changes {
         self.retirements.let_go(shared);
         self.handoffs.follow(shared, &mut self.bindings);
         self.bindings.unbind_silent(shared);
-        self.bindings.let_go();
+        self.bindings.let_go(shared);
     }
 
     /// How long nothing needs to be done if nobody asks for anything.

@@ -12,7 +12,10 @@ use futures_channel::oneshot;
 use orchestratord_gpu::EngineKind;
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState};
 
-use super::place::{NoPlace, Server, place};
+use super::{
+    place::{NoPlace, Server, place},
+    retire::retire,
+};
 use crate::{
     api::error::{ApiError, Code},
     endpoint::{BadEndpoint, Endpoint},
@@ -252,12 +255,17 @@ impl Bindings {
     }
 
     /// Vacates the places of those that have served what they had.
-    pub fn let_go(&mut self) {
+    pub fn let_go(&mut self, shared: &Shared) {
         self.leaving.retain(|standing| {
-            let busy = standing.pool.scheduling.replica_leases(standing.place) > 0;
+            let Standing {
+                pool,
+                place,
+                replica,
+            } = standing;
+            let busy = pool.scheduling.replica_leases(*place) > 0;
             if !busy {
-                standing.replica.retire();
-                standing.pool.replicas.vacate(standing.place);
+                retire(shared, pool, *place, replica);
+                pool.replicas.vacate(*place);
             }
             busy
         });

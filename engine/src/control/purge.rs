@@ -48,7 +48,7 @@ impl Purge {
             return;
         }
         if self.wish.engine {
-            retire_replicas(&self.pool);
+            retire_replicas(shared, &self.pool);
         }
         if let EngineSettings::Embedded {
             file: Some(file), ..

@@ -113,7 +113,7 @@ fn replace(shared: &Arc<Shared>, pool_id: &str, model_ref: &str) -> Result<Repla
         .and_then(|()| await_probes(shared, &new, give_up))
         .and_then(|()| try_servers(&new));
     if let Err(cause) = ready {
-        retire_replicas(&new);
+        retire_replicas(shared, &new);
         return Err(cause);
     }
     publish(shared, &new, old);

@@ -3,12 +3,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use orchestratord_sched::ReplicaState;
+use orchestratord_sched::{ReplicaEvent, ReplicaIndex};
 
 use crate::{
     api::error::{ApiError, Code},
     shard::mailbox::Message,
-    shared::{Shared, readiness::tell_shards, snapshot::Pool},
+    shared::{
+        Shared,
+        readiness::{self, tell_shards},
+        replica::{Order, Reach, Replica},
+        snapshot::Pool,
+    },
 };
 
 /// A replaced pool on its way out.
@@ -43,7 +48,7 @@ impl Retirements {
                 retirement.give_up_if_dead(shared);
                 return true;
             }
-            retire_replicas(&retirement.pool);
+            retire_replicas(shared, &retirement.pool);
             forget(shared, &retirement.pool);
             false
         });
@@ -77,10 +82,20 @@ impl Retirement {
 }
 
 /// Stops the pool's engines. Nothing runs on them and nothing will.
-pub fn retire_replicas(pool: &Pool) {
-    for (_, replica) in pool.replicas.iter() {
-        if replica.condition.state() != ReplicaState::Gone {
-            replica.retire();
+pub fn retire_replicas(shared: &Shared, pool: &Arc<Pool>) {
+    for (place, replica) in pool.replicas.iter() {
+        retire(shared, pool, place, &replica);
+    }
+}
+
+/// Lets go of the engine at this place.
+pub fn retire(shared: &Shared, pool: &Arc<Pool>, place: ReplicaIndex, replica: &Replica) {
+    match &replica.reach {
+        // An engine too busy to take orders has none to run: it will hear the next one.
+        Reach::Local(_) => _ = replica.order(Order::Retire),
+        Reach::Remote(remote) => {
+            readiness::advance(shared, pool, place, ReplicaEvent::Stop, None);
+            remote.look_again();
         }
     }
 }

@@ -77,7 +77,11 @@ impl Watcher {
                     INTERVAL
                 }
                 Err(reason) => {
-                    if self.advance(ReplicaEvent::Broke, Some(reason.clone())) {
+                    // Told once, and not each time that it is still so.
+                    let was = self.replica.condition.state();
+                    if self.advance(ReplicaEvent::Broke, Some(reason.clone()))
+                        && was != ReplicaState::Unready
+                    {
                         logs::replica_unready(&self.pool, &self.replica, &reason, wait);
                     }
                     let rest = wait;

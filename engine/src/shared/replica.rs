@@ -102,18 +102,6 @@ impl Replica {
         self.engine_version.get().map_or("", String::as_str)
     }
 
-    /// Lets go of its engine: nothing runs there and nothing will.
-    pub fn retire(&self) {
-        match &self.reach {
-            // An engine too busy to take orders has none to run: it will hear the next one.
-            Reach::Local(orders) => drop(orders.try_send(Order::Retire)),
-            Reach::Remote(remote) => {
-                self.condition.advance(ReplicaEvent::Stop, None);
-                remote.look_again();
-            }
-        }
-    }
-
     /// Orders something of an engine of this process. `false`: it takes no orders now. A server
     /// takes none ever: what there is to say to it is said on the connection of a generation.
     pub fn order(&self, order: Order) -> bool {
