@@ -65,9 +65,11 @@
 pub mod admission;
 pub mod budget;
 pub mod deadline;
+pub mod device_mask;
 pub mod dispatch;
 pub mod estimate;
 pub mod lifecycle;
+pub mod placement;
 pub mod prng;
 mod queue;
 pub mod session;
@@ -78,6 +80,7 @@ pub mod urgency;
 
 pub use admission::{Admission, Admitted, Policy, Refused};
 pub use deadline::Feasibility;
+pub use device_mask::{BadDeviceMask, DeviceMask};
 pub use dispatch::{Dispatched, Dispatcher, Origin};
 pub use estimate::{Estimate, Load, Progress, Text};
 pub use lifecycle::{ReplicaEvent, ReplicaState, TaskEvent, TaskState};
