@@ -6,6 +6,7 @@ pub mod error;
 pub mod event;
 pub mod meta;
 pub mod openapi;
+pub mod placement;
 pub mod pool;
 pub mod session;
 pub mod task;

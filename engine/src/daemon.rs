@@ -177,7 +177,7 @@ fn supervisors(shared: &Arc<Shared>) -> Result<Engines, StartError> {
                 kind: *kind,
                 model: model.clone(),
                 slots: pool.settings.slots,
-                device_mask: pool.settings.device_mask.clone(),
+                device_mask: pool.settings.device_mask,
                 process: process.clone(),
                 wanted: is_wanted.clone(),
             };

@@ -84,6 +84,9 @@ pub fn placed(record: &TaskRecord, replica: &Replica) {
         "placement",
         "A task got a slot.",
         replica_id = replica.id,
+        chosen_by = record.basis.name(),
+        queue_position = record.queue_position,
+        predicted_start_ms = whole_ms(record.predicted_start),
     );
 }
 

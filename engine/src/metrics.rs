@@ -5,8 +5,10 @@
 //! closed enums only: no request can make a new time series. Names and labels are the contract's.
 
 mod exposition;
+mod placement;
 
 pub use exposition::{Format, expose};
+pub use placement::{PlacementCounters, PlacementOutcome};
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -34,6 +36,8 @@ pub enum RejectReason {
     PoolUnavailable,
     /// The pool takes no new work.
     PoolDraining,
+    /// No pool is one that the task wishes, or strict enough.
+    Placement,
     /// The session has no turn left or can't afford one.
     Budget,
     /// There are too many sessions.
@@ -47,11 +51,12 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::QueueFull,
         Self::Deadline,
         Self::PoolUnavailable,
         Self::PoolDraining,
+        Self::Placement,
         Self::Budget,
         Self::Sessions,
         Self::ShuttingDown,
@@ -65,6 +70,7 @@ impl RejectReason {
             Self::Deadline => "deadline",
             Self::PoolUnavailable => "pool_unavailable",
             Self::PoolDraining => "pool_draining",
+            Self::Placement => "placement",
             Self::Budget => "budget",
             Self::Sessions => "sessions",
             Self::ShuttingDown => "shutting_down",
@@ -230,6 +236,8 @@ pub struct ShardCounters {
     pub stolen_from: Vec<Counter>,
     /// Submissions for a model that no pool serves.
     pub model_not_found: Counter,
+    /// Where it sent tasks.
+    pub placements: PlacementCounters,
 }
 
 /// One of each for every shard. Padded, so that no two shards write one cache line.
@@ -245,6 +253,7 @@ pub fn shard_counters(shards: usize) -> PerShard<ShardCounters> {
     let counters = |_| ShardCounters {
         stolen_from: (0..shards).map(|_| Counter::default()).collect(),
         model_not_found: Counter::default(),
+        placements: PlacementCounters::default(),
     };
     (0..shards).map(|shard| counters(shard).into()).collect()
 }

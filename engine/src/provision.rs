@@ -46,6 +46,7 @@ pub fn pool(
             slots_total: settings.slots,
             reach: Reach::Local(orders),
             engine_version: OnceLock::from(engine.version().to_owned()),
+            device_mask: settings.device_mask,
             condition: Condition::default(),
             counters: metrics::per_shard(shards),
         })

@@ -8,6 +8,7 @@
 pub mod accept;
 pub mod connection;
 pub mod mailbox;
+pub mod placement;
 pub mod reader;
 pub mod reply;
 pub mod routes;

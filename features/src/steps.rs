@@ -11,6 +11,7 @@ pub(crate) mod load;
 mod log;
 mod metrics;
 mod naming;
+mod pool;
 mod request;
 mod settings;
 mod stream;

@@ -31,6 +31,7 @@ mod warm;
 mod writing;
 
 pub use batch::{Engine, EngineOptions};
+pub use sampler::SAMPLER_PROFILE_VERSION;
 
 use crate::Workload;
 use core::fmt;

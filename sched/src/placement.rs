@@ -10,12 +10,12 @@
 //! - A pin is obeyed or refused. It is given up only for a task that says so itself.
 //! - Of what is left, the first in this order, each deciding only where all before it are equal:
 //!   room in the queue; the wish (preferred pools as listed, then the rest, avoided ones last); the
-//!   sampler profile that was named; engines that answer already; a free slot; the session's warm
-//!   cache; tasks to each slot; free memory of the devices; the id, so that equal pools are always
-//!   chosen alike.
+//!   sampler profile that was named; engines that answer already; a free slot; where the session's
+//!   last turn ran; tasks to each slot; free memory of the devices; the id, so that equal pools are
+//!   always chosen alike.
 //!
-//! A full queue goes last because a place there is a refusal, and the warm cache after the free slot
-//! because a slot now is sooner than a warm one later.
+//! A full queue goes last because a place there is a refusal, and the session's last turn after the
+//! free slot because a slot now is sooner than a warm one later.
 
 use crate::device_mask::DeviceMask;
 use core::cmp::{Ordering, Reverse};
@@ -52,7 +52,7 @@ pub struct Wish {
     /// Pools that it goes to only if no other takes it.
     pub avoid: Vec<String>,
     /// Devices beside which it runs on none.
-    pub devices: Option<DeviceMask>,
+    pub device_mask: Option<DeviceMask>,
     /// Whether it may go elsewhere.
     pub fallback: Fallback,
 }
@@ -117,15 +117,15 @@ pub struct Candidate<'a> {
     /// Tokens of context a task may have.
     pub ctx_max: u32,
     /// The devices that its replicas run on, if that is known of all of them.
-    pub devices: Option<DeviceMask>,
+    pub device_mask: Option<DeviceMask>,
     /// What its replicas are pinned to.
     pub versions: Versions<'a>,
     /// See [`Standing`].
     pub standing: Standing,
     /// As many wait as may.
     pub is_full: bool,
-    /// The session of the task has a KV cache here that is to be used again.
-    pub is_warm: bool,
+    /// The last turn of the task's session ran here, and what it left is to be used again.
+    pub had_last_turn: bool,
     /// Slots that its replicas offer.
     pub slots_total: u32,
     /// Of these, free.
@@ -296,10 +296,10 @@ fn judge(needs: &Needs<'_>, pool: &Candidate<'_>) -> Result<Tier, Why> {
         return Err(Why::Context);
     }
     let within = |required| {
-        pool.devices
+        pool.device_mask
             .is_some_and(|devices| devices.is_within(required))
     };
-    if !needs.wish.devices.is_none_or(within) {
+    if !needs.wish.device_mask.is_none_or(within) {
         return Err(Why::Devices);
     }
     if needs.determinism == Determinism::Strict && !is_pinned_for(needs, pool) {
@@ -338,7 +338,7 @@ fn compare(
             !has_profile(needs, pool),
             pool.standing == Standing::Preparing,
             pool.slots_free == 0,
-            !pool.is_warm,
+            !pool.had_last_turn,
         )
     };
     rank(tier, pool)

@@ -17,11 +17,11 @@ fn idle(id: &str) -> Candidate<'_> {
         id,
         engine: "mock",
         ctx_max: 4096,
-        devices: None,
+        device_mask: None,
         versions: Versions::default(),
         standing: Standing::Ready,
         is_full: false,
-        is_warm: false,
+        had_last_turn: false,
         slots_total: 2,
         slots_free: 2,
         tasks: 0,
@@ -135,9 +135,9 @@ fn equal_loads_go_to_more_free_memory_and_then_to_the_lesser_id() {
 }
 
 #[test]
-fn a_warm_cache_draws_a_task_but_makes_it_wait_for_nobody() {
-    let warm = |pool| Candidate {
-        is_warm: true,
+fn a_session_goes_where_it_was_but_waits_for_nobody() {
+    let last = |pool| Candidate {
+        had_last_turn: true,
         ..pool
     };
     let lighter = Candidate {
@@ -147,12 +147,12 @@ fn a_warm_cache_draws_a_task_but_makes_it_wait_for_nobody() {
     };
     check(
         &Wish::default(),
-        &[lighter, warm(idle("b"))],
+        &[lighter, last(idle("b"))],
         Ok(("b", Basis::Auto)),
     );
     check(
         &Wish::default(),
-        &[lighter, warm(busy("b", 2))],
+        &[lighter, last(busy("b", 2))],
         Ok(("a", Basis::Auto)),
     );
 }
@@ -285,11 +285,11 @@ fn a_full_queue_is_joined_only_where_all_are_full() {
 #[test]
 fn a_task_runs_on_no_device_that_it_has_not_named() {
     let on = |id, devices: Option<&str>| Candidate {
-        devices: devices.map(mask),
+        device_mask: devices.map(mask),
         ..idle(id)
     };
     let wish = Wish {
-        devices: Some(mask("0-1")),
+        device_mask: Some(mask("0-1")),
         ..Wish::default()
     };
     let pools = [on("a", None), on("b", Some("1,2")), on("c", Some("1"))];
@@ -409,7 +409,7 @@ fn kinds() -> Vec<Candidate<'static>> {
         ..pool
     });
     vary(|pool| Candidate {
-        devices: "0".parse().ok(),
+        device_mask: "0".parse().ok(),
         ..pool
     });
     kinds
@@ -441,11 +441,11 @@ fn wishes() -> Vec<Wish> {
     for choice in choices {
         for avoid in [owned(&[]), owned(&["a"])] {
             for fallback in [Fallback::Unsaid, Fallback::Allowed, Fallback::Forbidden] {
-                for devices in [None, Some(mask("0"))] {
+                for device_mask in [None, Some(mask("0"))] {
                     wishes.push(Wish {
                         choice: choice.clone(),
                         avoid: avoid.clone(),
-                        devices,
+                        device_mask,
                         fallback,
                     });
                 }
@@ -476,7 +476,7 @@ fn may_fall_back(wish: &Wish) -> bool {
 fn could_take(needs: &Needs<'_>, pool: &Candidate<'_>) -> bool {
     let strict = needs.determinism == Determinism::Strict;
     pool.standing == Standing::Ready
-        && (needs.wish.devices.is_none() || pool.devices == needs.wish.devices)
+        && (needs.wish.device_mask.is_none() || pool.device_mask == needs.wish.device_mask)
         && (!strict || pool.versions == PINNED)
 }
 

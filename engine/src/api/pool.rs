@@ -61,6 +61,10 @@ pub struct PoolView {
     pub engine: &'static str,
     /// The engine's version.
     pub engine_version: String,
+    /// What the sampler of its engines is pinned to, if somebody vouches for that.
+    pub sampler_profile_version: Option<String>,
+    /// The devices that its replicas run on, if that is known of all of them.
+    pub device_mask: Option<String>,
     /// Tokens of context a task may have.
     pub ctx_max: u32,
     /// See [`PoolHealth`].

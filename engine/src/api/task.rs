@@ -10,12 +10,18 @@ use std::{cmp::Ordering, fmt, str::FromStr, time::Duration};
 
 use input::{Fields, Message, Workload};
 use orchestratord_gpu::{Input, Sampling};
-use orchestratord_sched::{Class, Text};
+use orchestratord_sched::{
+    Class, Text,
+    placement::{Needs, Wish},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::{ApiError, Code};
+use super::{
+    error::{ApiError, Code},
+    placement::{Determinism, PlacementRequest},
+};
 
 /// Tokens generated when the caller sets no bound: a few paragraphs.
 pub const MAX_TOKENS_DEFAULT: u32 = 256;
@@ -106,7 +112,11 @@ pub struct TaskRequest {
     top_k: Option<u32>,
     stop: Option<Stop>,
     #[serde(default)]
+    determinism: Determinism,
+    sampler_profile_version: Option<String>,
+    #[serde(default)]
     on_disconnect: OnDisconnect,
+    placement: Option<PlacementRequest>,
 }
 
 /// A checked request.
@@ -140,8 +150,14 @@ pub struct Submission {
     pub sampling: Sampling,
     /// Texts that end the generation.
     pub stop: Vec<String>,
+    /// See [`Determinism`].
+    pub determinism: Determinism,
+    /// The sampler profile that it wants.
+    pub sampler_profile: Option<String>,
     /// See [`OnDisconnect`].
     pub on_disconnect: OnDisconnect,
+    /// Where it wants to run.
+    pub placement: Wish,
 }
 
 impl Submission {
@@ -158,6 +174,17 @@ impl Submission {
     /// conversation may begin with.
     pub const fn generates_text(&self) -> bool {
         matches!(self.input, Input::Prompt(_) | Input::Chat(_))
+    }
+
+    /// What it says about where it can run.
+    pub fn needs(&self) -> Needs<'_> {
+        Needs {
+            wish: &self.placement,
+            engine: self.engine.as_deref(),
+            ctx_tokens: self.ctx_tokens,
+            determinism: self.determinism.into(),
+            sampler_profile: self.sampler_profile.as_deref(),
+        }
     }
 
     /// What is known of its text when it has so many tokens.
@@ -204,7 +231,10 @@ impl TaskRequest {
             seed: self.seed,
             sampling,
             stop: stops(self.stop)?,
+            determinism: self.determinism,
+            sampler_profile: self.sampler_profile_version,
             on_disconnect: self.on_disconnect,
+            placement: self.placement.unwrap_or_default().check()?,
         })
     }
 
@@ -344,6 +374,8 @@ pub struct Placement {
     pub pool_id: String,
     /// The replica; unknown while the task waits.
     pub replica_id: Option<String>,
+    /// What made the pool the one: `auto` `preference` `pin`, or `fallback` when it was not asked for.
+    pub chosen_by: &'static str,
 }
 
 /// The body of `GET /v2/tasks/{id}`.

@@ -1,6 +1,7 @@
 //! Workers as they register.
 
 use orchestratord_gpu::EngineKind;
+use orchestratord_sched::BadDeviceMask;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -23,7 +24,7 @@ pub struct RegisterRequest {
     slots: u32,
     /// Its version.
     engine_version: Option<String>,
-    /// The devices that it runs on.
+    /// The devices that it runs on, as in `0,2-3`.
     device_mask: Option<String>,
     /// What requests call its model.
     model_ref: String,
@@ -38,6 +39,10 @@ impl RegisterRequest {
     pub fn check(self) -> Result<Candidate, ApiError> {
         let kind = EngineKind::parse(&self.engine).filter(|kind| *kind != EngineKind::Embedded);
         let kind = kind.ok_or_else(|| ApiError::invalid("`engine` is none that can register"))?;
+        let device_mask = self.device_mask.as_deref().map(str::parse).transpose();
+        let device_mask = device_mask.map_err(|bad: BadDeviceMask| {
+            ApiError::invalid(format!("`device_mask` can't be read: {bad}"))
+        })?;
         let candidate = Candidate {
             pool_id: self.pool_id,
             replica_id: self.replica_id,
@@ -45,7 +50,7 @@ impl RegisterRequest {
             url: self.url,
             slots: self.slots,
             engine_version: self.engine_version,
-            device_mask: self.device_mask,
+            device_mask,
             model: self.model_ref,
         };
         candidate.check()

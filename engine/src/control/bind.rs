@@ -10,7 +10,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 use orchestratord_gpu::EngineKind;
-use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState};
+use orchestratord_sched::{DeviceMask, ReplicaEvent, ReplicaIndex, ReplicaState};
 
 use super::{
     place::{NoPlace, Server, place},
@@ -54,7 +54,7 @@ pub struct Candidate {
     /// Its version, if that was said.
     pub engine_version: Option<String>,
     /// The devices that it runs on.
-    pub device_mask: Option<String>,
+    pub device_mask: Option<DeviceMask>,
     /// What requests call its model.
     pub model: String,
 }
@@ -289,6 +289,7 @@ fn stand(shared: &Arc<Shared>, candidate: &Candidate) -> Result<Standing, ApiErr
         endpoint,
         model: candidate.model.clone(),
         engine_version: candidate.engine_version.clone(),
+        device_mask: candidate.device_mask.or(pool.settings.device_mask),
     };
     let (place, replica) = place(shared, &pool, server).map_err(|error| match error {
         NoPlace::Full => {
@@ -349,7 +350,7 @@ fn new_pool(
         slots: candidate.slots,
         admission_capacity: shared.settings.binding.admission_capacity,
         admission_policy: shared.settings.binding.admission_policy,
-        device_mask: candidate.device_mask.clone(),
+        device_mask: None,
         engine_version: candidate.engine_version.clone(),
         sampler_profile_version: None,
         servers: Vec::new(),

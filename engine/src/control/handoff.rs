@@ -14,6 +14,7 @@ use std::{
 };
 
 use orchestratord_gpu::handoff::{self, Handoff};
+use orchestratord_sched::BadDeviceMask;
 
 use super::bind::{Bindings, Candidate, Origin};
 use crate::{logs, shared::Shared};
@@ -125,6 +126,7 @@ fn bind(
 ) -> Result<(String, String), String> {
     let (kind, handoff) = Handoff::parse(content).map_err(|error| error.to_string())?;
     let id = (handoff.pool_id.clone(), handoff.replica_id.clone());
+    let device_mask = handoff.device_mask.as_deref().map(str::parse).transpose();
     let candidate = Candidate {
         pool_id: handoff.pool_id,
         replica_id: handoff.replica_id,
@@ -132,7 +134,8 @@ fn bind(
         url: handoff.url,
         slots: handoff.slots,
         engine_version: handoff.engine_version,
-        device_mask: handoff.device_mask,
+        device_mask: device_mask
+            .map_err(|bad: BadDeviceMask| format!("its `device_mask`: {bad}"))?,
         model: handoff.model.id,
     };
     candidate

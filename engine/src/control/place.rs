@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::channel::bounded;
-use orchestratord_sched::ReplicaIndex;
+use orchestratord_sched::{DeviceMask, ReplicaIndex};
 
 use super::watch::Watcher;
 use crate::{
@@ -28,6 +28,8 @@ pub struct Server {
     pub model: String,
     /// Its version, if that was said.
     pub engine_version: Option<String>,
+    /// The devices that it runs on, if that was said.
+    pub device_mask: Option<DeviceMask>,
 }
 
 impl Server {
@@ -42,6 +44,7 @@ impl Server {
             endpoint: remote.endpoint.clone(),
             model: model.to_owned(),
             engine_version: replica.engine_version.get().cloned(),
+            device_mask: replica.device_mask,
         })
     }
 }
@@ -79,6 +82,7 @@ pub fn place(
         engine_version: server
             .engine_version
             .map_or_else(OnceLock::new, OnceLock::from),
+        device_mask: server.device_mask,
         condition: Condition::default(),
         counters: metrics::per_shard(shared.mailboxes.len()),
     });

@@ -29,6 +29,7 @@ use orchestratord_gpu::{
     command::{Blanks, Template},
     handoff::{self, Handoff, Model},
 };
+use orchestratord_sched::DeviceMask;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{output, watch};
@@ -78,7 +79,7 @@ pub struct Supervisor {
     /// Tasks that it decodes at a time.
     pub slots: u32,
     /// The devices that it runs on.
-    pub device_mask: Option<String>,
+    pub device_mask: Option<DeviceMask>,
     /// How it is started.
     pub process: ProcessSettings,
     /// Disconnected when the engine is to end.
@@ -164,12 +165,13 @@ impl Supervisor {
 
     fn start(&self) -> io::Result<(Child, String)> {
         let (host, port) = (Ipv4Addr::LOCALHOST.to_string(), free_port()?);
+        let devices = self.device_mask.map(|devices| devices.to_string());
         let words = self.process.command.fill(&Blanks {
             host: &host,
             port,
             model: &self.process.model,
             slots: self.slots,
-            devices: self.device_mask.as_deref().unwrap_or_default(),
+            devices: devices.as_deref().unwrap_or_default(),
             pool: &self.pool_id,
             replica: &self.replica_id,
         });
@@ -239,7 +241,7 @@ impl Supervisor {
             pool_id: self.pool_id.clone(),
             replica_id: self.replica_id.clone(),
             slots: self.slots,
-            device_mask: self.device_mask.clone(),
+            device_mask: self.device_mask.map(|devices| devices.to_string()),
             model: Model {
                 id: self.model.clone(),
                 path: None,

@@ -4,6 +4,7 @@
 //! content type, the counter's family name and the closing `# EOF`.
 
 mod catalog;
+mod placement;
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
@@ -141,6 +142,8 @@ pub fn expose(
     catalog::models(&mut page, snapshot, catalog);
     catalog::verifications(&mut page, catalog);
     latencies(&mut page, snapshot);
+    placement::decisions(&mut page, shards);
+    placement::candidates(&mut page, shards);
     steals(&mut page, shards);
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");

@@ -11,7 +11,7 @@ use orchestratord_gpu::{
     embedded,
     mock::{self, Fault},
 };
-use orchestratord_sched::Policy;
+use orchestratord_sched::{BadDeviceMask, DeviceMask, Policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
@@ -130,7 +130,7 @@ pub struct PoolStanza {
     #[serde(default, deserialize_with = "policy")]
     #[schemars(with = "Option<String>")]
     admission_policy: Option<Policy>,
-    /// The devices that it runs on, as `0,1`.
+    /// The devices that it runs on, as `0,2-3`.
     pub device_mask: Option<String>,
     /// The version of the engine, vouched for: `strict` tasks run only where it is.
     pub engine_version: Option<String>,
@@ -175,13 +175,30 @@ pub struct PoolSettings {
     /// What a full queue does.
     pub admission_policy: Policy,
     /// The devices that it runs on.
-    pub device_mask: Option<String>,
+    pub device_mask: Option<DeviceMask>,
     /// The version of its engine, vouched for.
     pub engine_version: Option<String>,
     /// The version of how its engine chooses tokens, vouched for.
     pub sampler_profile_version: Option<String>,
     /// Servers that it has from the start.
     pub servers: Vec<Candidate>,
+}
+
+impl PoolSettings {
+    /// The version of its engine, if somebody vouches for that. For its own engines this release does.
+    pub fn vouched_version(&self) -> Option<&str> {
+        let of_engine = Some(self.engine.version()).filter(|version| !version.is_empty());
+        self.engine_version.as_deref().or(of_engine)
+    }
+
+    /// The version of how its engine chooses tokens, if somebody vouches for that.
+    pub fn vouched_sampler_profile(&self) -> Option<&str> {
+        let own = match self.engine {
+            EngineSettings::Embedded { .. } => Some(embedded::SAMPLER_PROFILE_VERSION),
+            EngineSettings::Remote { .. } | EngineSettings::Mock { .. } => None,
+        };
+        self.sampler_profile_version.as_deref().or(own)
+    }
 }
 
 /// The pools of the file, or the one that the flags describe.
@@ -230,6 +247,7 @@ impl PoolStanza {
         let slots = self.slots.unwrap_or(flags.slots);
         let capacity = self.admission_capacity.unwrap_or(flags.admission_capacity);
         let policy = self.admission_policy;
+        let device_mask = self.device_mask()?;
         Ok(PoolSettings {
             slots: bounded("slots", slots, SLOTS_MAX)?,
             replicas: bounded("replicas", self.replicas.unwrap_or(1), REPLICAS_MAX)?,
@@ -238,7 +256,7 @@ impl PoolStanza {
             engine: self.engine(flags, slots)?,
             servers: self.servers(slots)?,
             id: self.id,
-            device_mask: self.device_mask,
+            device_mask,
             engine_version: self.engine_version,
             sampler_profile_version: self.sampler_profile_version,
         })
@@ -257,6 +275,16 @@ impl PoolStanza {
             }),
             engine => self.remote(engine.into()),
         }
+    }
+
+    fn device_mask(&self) -> Result<Option<DeviceMask>, StartError> {
+        let mask = self.device_mask.as_deref().map(str::parse).transpose();
+        mask.map_err(|bad: BadDeviceMask| {
+            StartError::new(
+                format!("pool `{}`: its `device_mask` can't be read", self.id),
+                bad.to_string(),
+            )
+        })
     }
 
     fn has_servers(&self) -> bool {
@@ -317,7 +345,7 @@ impl PoolStanza {
                 url: url.clone(),
                 slots,
                 engine_version: self.engine_version.clone(),
-                device_mask: self.device_mask.clone(),
+                device_mask: None,
                 model: self.model.clone().unwrap_or_default(),
             };
             candidate.check().map_err(|error| {

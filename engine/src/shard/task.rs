@@ -316,6 +316,7 @@ impl Task {
             placement: Placement {
                 pool_id: record.pool.id.clone(),
                 replica_id: ending.replica_id,
+                chosen_by: record.basis.name(),
             },
             tokens_in: self.tokens_in,
             tokens_out: self.tokens_out,

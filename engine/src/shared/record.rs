@@ -6,7 +6,7 @@ use std::{
 };
 
 use orchestratord_gpu::{Generation, Sampling};
-use orchestratord_sched::{Class, Instant};
+use orchestratord_sched::{Class, Instant, placement::Basis};
 use uuid::Uuid;
 
 use crate::{
@@ -35,6 +35,8 @@ pub struct TaskRecord {
     pub turn: Option<Turn>,
     /// The pool that took it.
     pub pool: Arc<Pool>,
+    /// What made that pool the one.
+    pub basis: Basis,
     /// When it was admitted.
     pub admitted: Instant,
     /// The same on the calendar, in milliseconds since 1970.

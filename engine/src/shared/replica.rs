@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam::channel::Sender;
 use orchestratord_gpu::{Generation, SequenceKey, SessionKey};
-use orchestratord_sched::{ReplicaEvent, ReplicaState, ShardId};
+use orchestratord_sched::{DeviceMask, ReplicaEvent, ReplicaState, ShardId};
 
 use crate::{
     endpoint::Endpoint,
@@ -90,6 +90,8 @@ pub struct Replica {
     pub reach: Reach,
     /// Its version: what whoever bound it has said, or else what it says itself once it answers.
     pub engine_version: OnceLock<String>,
+    /// The devices that it runs on, if that was said.
+    pub device_mask: Option<DeviceMask>,
     /// Where it stands.
     pub condition: Condition,
     /// What each shard counts about it.

@@ -160,6 +160,12 @@ impl Sessions {
         })
     }
 
+    /// The replica that the session's last turn ran on.
+    pub fn last(&self, owner: &Identity, session_id: Uuid) -> Option<Arc<Replica>> {
+        let record = self.records.get(&(owner.clone(), session_id))?;
+        record.last.as_ref()?.upgrade()
+    }
+
     fn record(&self, owner: &Identity, session_id: Uuid, now: Instant) -> Record {
         let key = SessionKey(self.next_key.fetch_add(1, Relaxed));
         self.names.insert(key, (owner.clone(), session_id));

@@ -17,7 +17,9 @@ use std::{
 };
 
 use orchestratord_gpu::{EngineKind, Workload};
-use orchestratord_sched::{self as sched, Class, Policy, ReplicaIndex, ReplicaState};
+use orchestratord_sched::{
+    self as sched, Class, DeviceMask, Policy, ReplicaIndex, ReplicaState, placement::Versions,
+};
 
 use super::{
     gate::{Gate, Passage},
@@ -140,6 +142,37 @@ impl Pool {
     pub fn is_starting(&self) -> bool {
         let mut states = self.states().peekable();
         states.peek().is_some() && states.all(|state| state == ReplicaState::Starting)
+    }
+
+    /// The devices that its replicas run on, if that is known of all of them.
+    pub fn device_mask(&self) -> Option<DeviceMask> {
+        let masks = self.staying().map(|replica| replica.device_mask);
+        masks.reduce(|all, more| Some(all?.union(more?)))?
+    }
+
+    /// What its replicas are pinned to. A replica that tells another version than was vouched for
+    /// undoes that.
+    pub fn versions(&self) -> Versions<'_> {
+        let holds = |vouched: &&str| {
+            self.staying()
+                .all(|replica| match replica.engine_version() {
+                    "" => true,
+                    told => told == *vouched,
+                })
+        };
+        Versions {
+            engine: self.settings.vouched_version().filter(holds),
+            sampler_profile: self.settings.vouched_sampler_profile(),
+        }
+    }
+
+    /// The replicas that may get tasks, now or later.
+    fn staying(&self) -> impl Iterator<Item = Arc<Replica>> {
+        let replicas = self.replicas.iter().map(|(_, replica)| replica);
+        replicas.filter(|replica| {
+            let state = replica.condition.state();
+            !matches!(state, ReplicaState::Draining | ReplicaState::Gone)
+        })
     }
 
     fn states(&self) -> impl Iterator<Item = ReplicaState> {

@@ -7,7 +7,7 @@ use crate::client::{self, Answer};
 use crate::expectation::look;
 use crate::world::World;
 
-#[then(regex = r"^the body's (\w+) is called ([a-z]+)$")]
+#[then(regex = r"^the body's ([\w.]+) is called ([a-z]+)$")]
 fn name_field(world: &mut World, field: String, name: String) {
     let value = world.answer().and_then(|answer| text(answer, &field));
     world.words.insert(name, value.holds());

@@ -8,6 +8,10 @@
 
 use crate::Sampling;
 
+/// What chooses tokens here, by a name that changes whenever the same seed and scores would bring
+/// other tokens.
+pub const SAMPLER_PROFILE_VERSION: &str = "embedded-1";
+
 /// Chooses the tokens of one sequence.
 #[derive(Debug)]
 pub(super) struct Sampler {

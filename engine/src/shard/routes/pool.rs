@@ -22,6 +22,8 @@ pub(super) fn list(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
         model_ref: pool.model.clone(),
         engine: pool.engine,
         engine_version: pool.engine_version.clone(),
+        sampler_profile_version: pool.versions().sampler_profile.map(str::to_owned),
+        device_mask: pool.device_mask().map(|mask| mask.to_string()),
         ctx_max: pool.ctx_max,
         health: describe(shard, pool),
     };

@@ -1,6 +1,6 @@
 //! Tasks: submit, show, read, cancel.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use orchestratord_http::sse_log::Audience;
 use orchestratord_sched::{
@@ -14,34 +14,22 @@ use crate::{
     api::{
         self,
         error::{ApiError, Code},
-        task::{Accepted, Preparation, Streams, Submission},
+        task::{Accepted, KvHint, Preparation, Streams, Submission},
     },
     clock,
-    metrics::{CancelReason, RejectReason},
+    metrics::{CancelReason, PlacementOutcome, RejectReason},
     shard::{
         Shard,
+        placement::{self, Placed, UNAVAILABLE_WAIT, Unplaced},
         reader::Subscription,
         table::{Application, Cancel, Rejected, Shown},
     },
     shared::{
-        catalog::{Model, Unusable},
-        gate::Passage,
         record::TaskRecord,
+        replica::Replica,
         sessions::{Refused, Turn},
-        snapshot::Pool,
     },
 };
-
-/// What a caller waits before asking again for a pool without a live replica: the engine's thread
-/// probes at this pace at first.
-const UNAVAILABLE_WAIT: Duration = Duration::from_secs(1);
-
-/// What a caller waits before asking again for a model that was retired: only a person takes it
-/// back.
-const RETIRED_WAIT: Duration = Duration::from_secs(60);
-
-/// The longest wait that is advised while a pool drains: it may be taken back at any time.
-const DRAINING_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// `POST /v2/tasks`.
 pub(super) fn submit(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
@@ -66,7 +54,8 @@ fn accept(
     id: Uuid,
     submission: Submission,
 ) -> Result<Outcome, ApiError> {
-    let pool = resolve(shard, &submission)?;
+    let placements = &shard.shared.metrics[shard.id.0].placements;
+    let Placed { pool, basis } = resolve(shard, call, &submission)?;
     let mut table = shard.table.borrow_mut();
     // Once: what is heard of another shard's queue may be out of date when the task gets there.
     if call.hops == 0
@@ -74,12 +63,14 @@ fn accept(
     {
         return Ok(Outcome::Elsewhere(shard));
     }
-    let admitted = available(shard, &pool)
+    placements.decided(&submission.placement, basis.into());
+    let admitted = in_service(shard)
         .and_then(|()| begin_turn(shard, call, &submission))
         .and_then(|turn| {
             table.admit(Application {
                 id,
                 pool: Arc::clone(&pool),
+                basis,
                 turn,
                 submission,
                 owner: call.caller().identity.clone(),
@@ -96,6 +87,14 @@ fn accept(
         engine: Some(pool.engine),
         ..error
     })
+}
+
+fn in_service(shard: &Shard) -> Result<(), Rejected> {
+    if shard.is_stopping() {
+        let error = ApiError::new(Code::PoolDraining, "the daemon is shutting down");
+        return Err((RejectReason::ShuttingDown, error.after(UNAVAILABLE_WAIT)));
+    }
+    Ok(())
 }
 
 /// A turn of the task's session, if it has one.
@@ -192,120 +191,38 @@ fn remaining(shard: &Shard, record: &TaskRecord) -> Allowance {
     })
 }
 
-fn resolve(shard: &Shard, submission: &Submission) -> Result<Arc<Pool>, ApiError> {
-    let (pools, catalog) = (shard.shared.pools(), shard.shared.store.catalog());
-    let model_ref = submission.model_ref.as_str();
-    let serving = || {
-        let pools = pools.pools.iter();
-        pools.filter(|pool| catalog.means(model_ref, pool))
-    };
-    if serving().next().is_none() {
-        shard.shared.metrics[shard.id.0].model_not_found.increment();
-        return Err(not_served(catalog.model(model_ref)));
-    }
-    let wanted = submission.engine.as_deref();
-    let of_engine = || serving().filter(|pool| wanted.is_none_or(|engine| engine == pool.engine));
-    if of_engine().next().is_none() {
-        shard.shared.metrics[shard.id.0].model_not_found.increment();
-        // Waiting would not help: no pool of it is down, there is none.
-        return Err(ApiError::new(
-            Code::ModelNotFound,
-            "no pool of that `engine` serves the model; GET /v2/pools lists them",
-        ));
-    }
-    let workload = submission.input.workload();
-    let pool = of_engine()
-        .find(|pool| pool.workloads.contains(&workload))
-        .ok_or_else(|| {
-            ApiError::invalid(format!(
-                "`workload`: no pool of the model does {}; GET /v2/meta/capabilities lists what \
-                 each does",
-                workload.name()
-            ))
-        })?;
-    if let Some(unusable) = catalog.unusable(model_ref, pool, clock::unix_ms()) {
-        let (reason, error) = refuse(unusable);
-        shard.table.borrow().count_rejected(pool, reason);
-        return Err(error);
-    }
-    if submission.ctx_tokens > pool.ctx_max {
-        return Err(ApiError::invalid(format!(
-            "`ctx` is over the {} tokens of context that the model's pool has",
-            pool.ctx_max
-        )));
-    }
-    Ok(Arc::clone(pool))
+/// The task's pool; counts what becomes of it.
+fn resolve(shard: &Shard, call: &Call, submission: &Submission) -> Result<Placed, ApiError> {
+    let last = last_replica(shard, call, submission);
+    let counters = &shard.shared.metrics[shard.id.0];
+    placement::place(&shard.shared, shard.id, submission, last.as_ref()).map_err(|unplaced| {
+        let error = match unplaced {
+            Unplaced::NotServed(error) => {
+                counters.model_not_found.increment();
+                return error;
+            }
+            Unplaced::Impossible(error) => error,
+            Unplaced::Refused(pool, (reason, error)) => {
+                shard.table.borrow().count_rejected(&pool, reason);
+                ApiError {
+                    engine: Some(pool.engine),
+                    ..error
+                }
+            }
+        };
+        let wish = &submission.placement;
+        counters.placements.decided(wish, PlacementOutcome::Refused);
+        error
+    })
 }
 
-/// No pool serves the reference; the catalog may know more about it.
-fn not_served(model: Option<&Arc<Model>>) -> ApiError {
-    let Some(model) = model else {
-        return ApiError::new(
-            Code::ModelNotFound,
-            "`model_ref` names no model that is served here; GET /v2/pools lists them",
-        );
-    };
-    match model.unusable(clock::unix_ms()) {
-        Some(unusable) => refuse(unusable).1,
-        None => ApiError::new(
-            Code::PoolUnavailable,
-            "the model is in the catalog, and no pool serves it",
-        )
-        .after(UNAVAILABLE_WAIT),
+/// The replica that the last turn of the task's session ran on, if what it left there is to be used.
+fn last_replica(shard: &Shard, call: &Call, submission: &Submission) -> Option<Arc<Replica>> {
+    if submission.kv_hint == KvHint::Cold || !submission.generates_text() {
+        return None;
     }
-}
-
-/// Why a model may not be used, as the metrics and the caller are told.
-fn refuse(unusable: Unusable) -> Rejected {
-    match unusable {
-        Unusable::Retired => (
-            RejectReason::ModelRetired,
-            ApiError::new(Code::PoolUnavailable, "the model was retired; use another")
-                .after(RETIRED_WAIT),
-        ),
-        Unusable::Mismatch => (
-            RejectReason::ModelUntrusted,
-            ApiError::new(
-                Code::UntrustedArtifact,
-                "the model's file is not what its digest says; use another until it is mended",
-            ),
-        ),
-        Unusable::Unsigned => (
-            RejectReason::ModelUntrusted,
-            ApiError::new(
-                Code::UntrustedArtifact,
-                "the model's trust policy is strict, and no trusted key has signed its digest",
-            ),
-        ),
-    }
-}
-
-fn available(shard: &Shard, pool: &Pool) -> Result<(), Rejected> {
-    if shard.is_stopping() {
-        let error = ApiError::new(Code::PoolDraining, "the daemon is shutting down");
-        return Err((RejectReason::ShuttingDown, error.after(UNAVAILABLE_WAIT)));
-    }
-    if let Passage::Draining(until) = pool.gate.passage() {
-        let left = until.since(shard.shared.clock.now());
-        return Err(draining(left.clamp(UNAVAILABLE_WAIT, DRAINING_WAIT_MAX)));
-    }
-    if pool.gate.passage() == Passage::Closed {
-        return Err(draining(UNAVAILABLE_WAIT));
-    }
-    if pool.is_ready() || pool.is_being_provisioned() {
-        return Ok(());
-    }
-    let error = if pool.is_starting() {
-        ApiError::new(Code::PoolUnready, "the model's pool is still starting")
-    } else {
-        ApiError::new(Code::PoolUnavailable, "the model's engine is down")
-    };
-    Err((RejectReason::PoolUnavailable, error.after(UNAVAILABLE_WAIT)))
-}
-
-fn draining(wait: Duration) -> Rejected {
-    let error = ApiError::new(Code::PoolDraining, "the model's pool takes no new work");
-    (RejectReason::PoolDraining, error.after(wait))
+    let owner = &call.caller().identity;
+    shard.shared.sessions.last(owner, submission.session_id?)
 }
 
 /// Finds the task of the path, for a caller who may know of it.

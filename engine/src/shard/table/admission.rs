@@ -6,7 +6,7 @@ use std::{
 };
 
 use orchestratord_sched::{
-    Admission, Class, Feasibility, Load, Policy, ShardId, Urgency, admission,
+    Admission, Class, Feasibility, Load, Policy, ShardId, Urgency, admission, placement::Basis,
 };
 use uuid::Uuid;
 
@@ -31,6 +31,8 @@ pub struct Application {
     pub id: Uuid,
     /// The pool.
     pub pool: Arc<Pool>,
+    /// What made it the one.
+    pub basis: Basis,
     /// The turn of its session that it is.
     pub turn: Option<Turn>,
     /// What is asked.
@@ -119,6 +121,7 @@ impl Table {
         let Application {
             id,
             pool,
+            basis,
             turn,
             submission,
             owner,
@@ -153,6 +156,7 @@ impl Table {
             backoff,
             submission,
             pool,
+            basis,
             transcript: OnceLock::new(),
         })
     }
