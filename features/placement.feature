@@ -175,6 +175,25 @@ Feature: Placement
     Then the body holds
       | placement.pool_id | "left" |
 
+  Scenario: a session goes where its last turn ran
+    Given a pool called left
+    And the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11"   |
+      | placement  | {"mode": "pin", "pin_pool_id": "left"} |
+    And the client reads /v2/tasks/{task}/events
+    When the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+    And the client sends GET /v2/tasks/{task}
+    Then the body holds
+      | placement.pool_id   | "left" |
+      | placement.chosen_by | "auto" |
+    When the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+      | kv_hint    | "cold"                                 |
+    And the client sends GET /v2/tasks/{task}
+    Then the body holds
+      | placement.pool_id | "default" |
+
   Scenario: strict determinism goes only where all versions are pinned
     Given a daemon started with --engine embedded --slots 1
     And a pool called aside
