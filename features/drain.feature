@@ -60,6 +60,73 @@ Feature: Drain
     Then each end event of Ann holds
       | tokens_out | 40 |
 
+  Scenario: what waits goes to another pool of the model
+    Given a daemon started with --slots 1 --mock-first-token-ms 600000
+    And the client enqueues the task running
+    And GET /v2/tasks/{running} comes to hold
+      | state | "running" |
+    And the client enqueues the task waiting
+    And the client enqueues the task pinned
+      | placement | {"mode": "pin", "pin_pool_id": "default"} |
+    And Ann opens /v2/tasks/{waiting}/events?verbose=true
+    And a pool called left
+    When the client sends POST /v2/pools/default/drain
+      """
+      {"deadline_ms": 600000}
+      """
+    And Ann reads on to the end
+    Then Ann has seen a stream in order
+    And each started event of Ann holds
+      | pool_id | "left" |
+    And each end event of Ann holds
+      | tokens_out | 8 |
+    And GET /v2/tasks/{waiting} comes to hold
+      | state             | "completed" |
+      | placement.pool_id | "left"      |
+    And GET /v2/tasks/{pinned} comes to hold
+      | state             | "queued"  |
+      | placement.pool_id | "default" |
+    And GET /v2/pools/default/health comes to hold
+      | metrics.queue_depth | 1 |
+    And a line of the log comes to hold
+      | event        | "move"      |
+      | job_id       | "{waiting}" |
+      | pool_id      | "left"      |
+      | from_pool_id | "default"   |
+
+  Scenario: what waits beyond what the other pool can hold is served where it is
+    Given a daemon started with --shards 1 --slots 1 --mock-tokens-per-s 50 --admission-capacity 3
+    And the client enqueues the task running
+      | max_tokens | 100000 |
+    And GET /v2/tasks/{running} comes to hold
+      | state | "running" |
+    And the client enqueues the task first
+    And the client enqueues the task second
+    And the client enqueues the task third
+    And a pool called left whose engine was started with --first-token-ms 600000
+    And the client enqueues the task held
+      | placement | {"mode": "pin", "pin_pool_id": "left"} |
+    And GET /v2/tasks/{held} comes to hold
+      | state | "running" |
+    And the client enqueues the task full
+      | placement | {"mode": "pin", "pin_pool_id": "left"} |
+    And the client enqueues the task fuller
+      | placement | {"mode": "pin", "pin_pool_id": "left"} |
+    When the client sends POST /v2/pools/default/drain
+      """
+      {"deadline_ms": 600000}
+      """
+    Then GET /v2/pools/left/health comes to hold
+      | metrics.queue_depth | 3 |
+    And GET /v2/pools/default/health comes to hold
+      | metrics.queue_depth | 2 |
+    When the client sends POST /v2/tasks/{running}/cancel
+    And Ann reads /v2/tasks/{third}/events
+    Then each end event of Ann holds
+      | tokens_out | 8 |
+    And GET /v2/tasks/{third} comes to hold
+      | placement.pool_id | "default" |
+
   Scenario: a purge does not take what is in use
     Given a daemon started with --slots 1 --mock-first-token-ms 600000
     And the client enqueues a task

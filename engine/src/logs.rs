@@ -90,6 +90,19 @@ pub fn placed(record: &TaskRecord, replica: &Replica) {
     );
 }
 
+/// A task that waited was moved to another pool.
+pub fn moved(record: &TaskRecord, from: &Pool) {
+    task_line!(
+        record,
+        "move",
+        "A task waits for another pool, because its own takes no new work.",
+        from_pool_id = from.id,
+        chosen_by = record.basis.name(),
+        queue_position = record.queue_position,
+        predicted_start_ms = whole_ms(record.predicted_start),
+    );
+}
+
 /// Its first token came.
 pub fn stream_started(record: &TaskRecord, replica: &Replica, tokens_in: u32) {
     task_line!(

@@ -27,7 +27,7 @@
 
 use crate::admission::{Admission, Admitted, Refused};
 use crate::queue::{Entry, Queue, Ticket};
-use crate::shared::{Lease, Pool, RUNWAY_LEN, ShardId, Tried};
+use crate::shared::{Full, Lease, Pool, RUNWAY_LEN, ShardId, Tried};
 use crate::urgency::{Class, Urgency};
 use std::sync::Arc;
 
@@ -116,6 +116,47 @@ impl<T> Dispatcher<T> {
     /// Takes a waiting task out again. `None` if it no longer waits here: it was dispatched, by
     /// this shard or by a thief, or removed before.
     pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
+        let entry = self.take_out(ticket)?;
+        Some(entry.task)
+    }
+
+    /// Takes over a task that waits for another pool at the same shard; it waits here from then on, as
+    /// urgent as before, and `adapt` makes of it what it is to be here. `None` if it no longer waits
+    /// there, as for [`remove`](Self::remove).
+    ///
+    /// Room is made sure of first, so that no task is ever without a queue. **Afterwards both
+    /// dispatchers are to [`dispatch`](Self::dispatch).**
+    ///
+    /// # Errors
+    /// This pool has no room for a task that expects so many tokens. Nothing has changed.
+    pub fn take_over(
+        &mut self,
+        other: &mut Self,
+        ticket: Ticket,
+        expected_tokens: u32,
+        adapt: impl FnOnce(T) -> T,
+    ) -> Result<Option<Admitted>, Full> {
+        let urgency = ticket.urgency;
+        let position = self.pool.try_admit(urgency.class(), expected_tokens)?;
+        let Some(entry) = other.take_out(ticket) else {
+            self.pool.give_up(urgency.class(), expected_tokens);
+            return Ok(None);
+        };
+        debug_assert_eq!(entry.expected_tokens, expected_tokens);
+        let ticket = Ticket {
+            urgency,
+            sequence: self.pool.next_admission(),
+        };
+        self.enqueue(Box::new(Entry {
+            ticket,
+            expected_tokens,
+            task: adapt(entry.task),
+        }));
+        self.publish_oldest();
+        Ok(Some(Admitted { ticket, position }))
+    }
+
+    fn take_out(&mut self, ticket: Ticket) -> Option<Box<Entry<T>>> {
         let entry = match self.place_of(ticket) {
             Some(place) => self.take_place(place),
             None => self.queue.remove(ticket),
@@ -123,7 +164,7 @@ impl<T> Dispatcher<T> {
         self.publish_oldest();
         let entry = entry?;
         self.pool.release(&entry);
-        Some(entry.task)
+        Some(entry)
     }
 
     /// The shard whose queue makes room for a newcomer of this class: where the task has waited

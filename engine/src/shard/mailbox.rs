@@ -62,6 +62,11 @@ pub enum Message {
         /// The pool.
         pool: Arc<Pool>,
     },
+    /// The pool takes no new work: tasks that wait for it go elsewhere if they can.
+    MoveTasks {
+        /// The pool.
+        pool: Arc<Pool>,
+    },
     /// Every task of these pools ends with this error.
     EndTasks {
         /// Which pools.
@@ -132,6 +137,7 @@ fn handle(shard: &Rc<Shard>, message: Message) {
         Message::Stolen { task, pool } => shard.table.borrow_mut().stolen(task, &pool),
         Message::Abandoned { task } => shard.table.borrow_mut().abandoned_elsewhere(task),
         Message::LookForWork { pool } => shard.table.borrow_mut().look_for_work(&pool),
+        Message::MoveTasks { pool } => shard.table.borrow_mut().move_away(&pool),
         Message::EndTasks { pools, error } => shard.table.borrow_mut().end_tasks(&pools, &error),
         // Nobody waits any more: the daemon is stopping.
         Message::Acknowledge(seen) => drop(seen.send(())),

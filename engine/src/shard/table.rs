@@ -12,6 +12,7 @@ mod admission;
 mod ending;
 mod generation;
 mod listing;
+mod moving;
 
 pub use admission::{Application, Rejected};
 pub use ending::Cancel;

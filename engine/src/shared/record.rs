@@ -16,8 +16,9 @@ use crate::{
     trace::TraceId,
 };
 
-/// An admitted task, as it was admitted. It never changes, but for the name of what it leaves behind.
-#[derive(Debug)]
+/// An admitted task, as it was admitted. It never changes, but for the name of what it leaves behind:
+/// a task that is moved to another pool while it waits has another record from then on.
+#[derive(Clone, Debug)]
 pub struct TaskRecord {
     /// Its id.
     pub id: Uuid,

@@ -212,7 +212,12 @@ impl<T> Pool<T> {
     /// A task has left the queue, to run or for good.
     pub(crate) fn release(&self, entry: &Entry<T>) {
         let class = entry.ticket.urgency.class();
-        self.quota.release(class, entry.expected_tokens);
+        self.give_up(class, entry.expected_tokens);
+    }
+
+    /// A task that was admitted does not wait here after all.
+    pub(crate) fn give_up(&self, class: Class, expected_tokens: u32) {
+        self.quota.release(class, expected_tokens);
     }
 
     pub(crate) fn lay(

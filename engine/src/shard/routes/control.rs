@@ -43,6 +43,10 @@ pub(super) fn drain(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     };
     command(shard, Command::Drain(drain)).inspect_err(|_| pool.gate.set(before))?;
     log(call, &pool, PoolChange::Draining);
+    for index in 0..shard.shared.mailboxes.len() {
+        let pool = Arc::clone(&pool);
+        shard.send(ShardId(index), Message::MoveTasks { pool });
+    }
     Ok(Outcome::Reply(Reply::json(202, &changed(&pool))))
 }
 
