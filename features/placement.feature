@@ -224,6 +224,41 @@ Feature: Placement
       | sampler_profile_version | "{profile}" |
     Then the answer is 202
 
+  Scenario: the settings say what a pool is pinned to, and where it runs
+    Given a file pools.toml that holds "pool = [{id = 'loose', engine = 'mock'}, {id = 'plain', engine = 'mock', sampler_profile_version = 'p1'}, {id = 'other', engine = 'mock', sampler_profile_version = 'p2', device_mask = '0-1'}, {id = 'claimed', engine = 'mock', sampler_profile_version = 'p3', engine_version = 'not this one'}]"
+    And a daemon started with --config {dir}/pools.toml
+    When the client enqueues a task
+      | determinism | "strict" |
+      | placement   | {"avoid_pools": ["other"]} |
+    And the client sends GET /v2/tasks/{task}
+    Then the body holds
+      | placement.pool_id | "plain" |
+    When the client enqueues a task
+      | determinism             | "strict" |
+      | sampler_profile_version | "p2"     |
+    And the client sends GET /v2/tasks/{task}
+    Then the body holds
+      | placement.pool_id | "other" |
+    When the client enqueues a task
+      | sampler_profile_version | "p2" |
+    And the client sends GET /v2/tasks/{task}
+    Then the body holds
+      | placement.pool_id | "other" |
+    When the client enqueues a task
+      | determinism             | "strict" |
+      | sampler_profile_version | "p3"     |
+    Then the answer is 503 POOL_UNAVAILABLE
+    When the client enqueues a task
+      | placement | {"require_device_mask": "0-7"} |
+    And the client sends GET /v2/tasks/{task}
+    Then the body holds
+      | placement.pool_id | "other" |
+
+  Scenario: devices that can't be read are refused before the daemon starts
+    Given a file pools.toml that holds "pool = [{id = 'gpu', engine = 'mock', device_mask = 'all'}]"
+    When someone starts a daemon with --config {dir}/pools.toml
+    Then it refuses with exit code 2 and a remedy that mentions 0,2-3
+
   Scenario Outline: a pool that is not there is not found
     When the client enqueues a task
       | placement | <placement> |
