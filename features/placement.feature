@@ -28,6 +28,29 @@ Feature: Placement
       | queue_position     | 0           |
       | predicted_start_ms | a number    |
 
+  Scenario: the log tells which version of the engine a task runs on
+    Given a pool called left whose engine was started with --first-token-ms 600000
+      | engine_version | "1.0" |
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "left", "replica_id": "r1", "engine": "openai", "url": "{left}", "slots": 1,
+       "engine_version": "2.0", "model_ref": "mock"}
+      """
+    And GET /v2/pools/left/health comes to hold
+      | metrics.slots_free | 2 |
+    When the client enqueues a task
+      | placement | {"mode": "pin", "pin_pool_id": "left"} |
+    And the client enqueues a task
+      | placement | {"mode": "pin", "pin_pool_id": "left"} |
+    Then a line of the log comes to hold
+      | event          | "placement" |
+      | replica_id     | "r0"        |
+      | engine_version | "1.0"       |
+    And a line of the log comes to hold
+      | event          | "placement" |
+      | replica_id     | "r1"        |
+      | engine_version | "2.0"       |
+
   Scenario: a pin to a pool that drains is refused and not rerouted
     Given a pool called left
     And the client sends POST /v2/pools/left/drain

@@ -45,11 +45,14 @@ pub fn start(format: LogFormat, level: LevelFilter) -> WorkerGuard {
     guard
 }
 
-/// A line about a task: the fields that every such line has, then its own.
+/// A line about a task, which is on a replica or on none: the fields that every such line has, then its
+/// own. Replicas of one pool may be of several versions of its engine.
 macro_rules! task_line {
-    ($record:expr, $event:literal, $human:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+    ($record:expr, $replica:expr, $event:literal, $human:expr $(, $name:ident = $value:expr)* $(,)?) => {{
         let record: &TaskRecord = $record;
         let pool: &Pool = &record.pool;
+        let replica: Option<&Replica> = $replica;
+        let engine_version = replica.map_or(pool.engine_version.as_str(), Replica::engine_version);
         info!(
             event = $event,
             correlation_id = %record.correlation_id,
@@ -58,8 +61,9 @@ macro_rules! task_line {
             job_id = %record.id,
             session_id = record.turn.as_ref().map(|turn| tracing::field::display(turn.session_id)),
             engine = pool.engine,
-            engine_version = %pool.engine_version,
+            engine_version,
             pool_id = %pool.id,
+            replica_id = replica.map(|replica| replica.id.as_str()),
             $($name = $value,)*
             human = $human,
         )
@@ -70,6 +74,7 @@ macro_rules! task_line {
 pub fn admitted(record: &TaskRecord) {
     task_line!(
         record,
+        None,
         "admission",
         "A task was admitted and waits for a slot.",
         queue_position = record.queue_position,
@@ -81,9 +86,9 @@ pub fn admitted(record: &TaskRecord) {
 pub fn placed(record: &TaskRecord, replica: &Replica) {
     task_line!(
         record,
+        Some(replica),
         "placement",
         "A task got a slot.",
-        replica_id = replica.id,
         chosen_by = record.basis.name(),
         queue_position = record.queue_position,
         predicted_start_ms = whole_ms(record.predicted_start),
@@ -94,6 +99,7 @@ pub fn placed(record: &TaskRecord, replica: &Replica) {
 pub fn moved(record: &TaskRecord, from: &Pool) {
     task_line!(
         record,
+        None,
         "move",
         "A task waits for another pool, because its own takes no new work.",
         from_pool_id = from.id,
@@ -107,9 +113,9 @@ pub fn moved(record: &TaskRecord, from: &Pool) {
 pub fn stream_started(record: &TaskRecord, replica: &Replica, tokens_in: u32) {
     task_line!(
         record,
+        Some(replica),
         "stream_start",
         "The first token of a task came.",
-        replica_id = replica.id,
         tokens_in = tokens_in,
     );
 }
@@ -134,9 +140,9 @@ pub fn stream_ended(record: &TaskRecord, end: &StreamEnd, error: Option<&ApiErro
     };
     task_line!(
         record,
+        end.replica.as_deref(),
         "stream_end",
         human,
-        replica_id = end.replica.as_ref().map(|replica| replica.id.as_str()),
         tokens_in = end.tokens_in,
         tokens_out = end.tokens_out,
         decode_time_ms = whole_ms(end.decode),
@@ -148,6 +154,7 @@ pub fn stream_ended(record: &TaskRecord, end: &StreamEnd, error: Option<&ApiErro
 pub fn canceled(record: &TaskRecord, reason: CancelReason) {
     task_line!(
         record,
+        None,
         "cancel",
         "A task was canceled.",
         reason = reason.name()

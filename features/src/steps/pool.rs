@@ -9,7 +9,7 @@ use crate::client;
 use crate::engine::Engine;
 use crate::world::World;
 
-/// It serves the model of the daemon's own pool. The rows of the table are put over what its engine
+/// It serves the model of the daemon's own pool; its engine's address is called by its name. The rows of the table are put over what its engine
 /// says of itself.
 #[given(regex = r"^a pool called ([a-z]+)(?: whose engine was started with (--.+))?$")]
 fn add(world: &mut World, pool: String, arguments: String, #[step] step: &Step) {
@@ -35,6 +35,7 @@ fn add(world: &mut World, pool: String, arguments: String, #[step] step: &Step) 
     );
     let answer = world.send(request.holds()).holds();
     assert_eq!(answer.status, 200, "{}", answer.text());
+    world.words.insert(pool.clone(), engine.url.clone());
     world.engines.insert(pool.clone(), engine);
     let (addr, health) = (world.addr().holds(), format!("/v2/pools/{pool}/health"));
     let is_ready = eventually(|| match client::get(addr, &health)?.json()? {
