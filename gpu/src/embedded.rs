@@ -25,7 +25,6 @@ mod llama;
 mod reading;
 mod sampler;
 mod sequence;
-mod text;
 mod tokenizer;
 mod warm;
 mod writing;

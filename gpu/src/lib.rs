@@ -50,21 +50,36 @@
 //! assert_eq!(text.split_whitespace().count(), 3);
 //! ```
 //!
+//! # Speaking to an engine
+//!
+//! An engine elsewhere is spoken to with an [`Exchange`](exchange::Exchange), and asked how it is with [`probe`]. Both are
+//! told bytes and tell bytes; their owner has the sockets. Each kind of engine has a file that knows its
+//! protocol.
+//!
 //! # Not here
 //!
 //! No clock, no socket, no file, no entropy: time, bytes and seeds are arguments. The arithmetic of
 //! the embedded model may use the threads of the library that does it (see [`embedded`]).
 
 pub mod command;
+mod dialect;
 pub mod embedded;
 pub mod event;
 pub mod exchange;
 mod generation;
 pub mod handoff;
 mod kind;
+mod llamacpp;
 pub mod mock;
+mod openai;
 pub mod probe;
+mod refusal;
+mod sglang;
+mod text;
+mod tgi;
+mod triton;
 mod vector;
+mod vllm;
 
 pub use event::{Event, Fault, Finish, Usage};
 pub use generation::{Generation, Input, Message, Role, Sampling, SessionKey, Workload};

@@ -1,29 +1,182 @@
-//! What is asked of an engine to learn how it is.
+//! What is asked of an engine to learn how it is, and what its answers say: paths go out, statuses and
+//! bodies come in.
+//!
+//! ```
+//! use orchestratord_gpu::{EngineKind, probe};
+//!
+//! assert_eq!(probe::paths(EngineKind::Tgi), ["/health", "/info"]);
+//! let info = br#"{"model_id":"tales","version":"3.3.6","max_total_tokens":4096}"#;
+//! let properties = probe::read(EngineKind::Tgi, &[(200, b""), (200, info)]);
+//! assert!(properties.ready);
+//! assert_eq!(properties.ctx_max, Some(4096));
+//! ```
 
-use crate::kind::EngineKind;
+use crate::{EngineKind, llamacpp, openai, sglang, tgi, triton, vllm};
+use serde::de::DeserializeOwned;
 
-/// What an engine says of itself.
+/// Models of one engine that are told on. Servers that serve more are catalogs, not engines.
+const MODELS_MAX: usize = 64;
+
+/// Characters of a version or of a model's name; they become labels of metrics.
+const NAME_CHARS_MAX: usize = 128;
+
+/// What an engine is like. What it does not tell is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Properties {
-    /// Whether it generates if asked now.
+    /// It takes requests.
     pub ready: bool,
-    /// Its version.
+    /// What it calls its version.
     pub engine_version: Option<String>,
+    /// Tokens that it can hold together, prompt and text.
+    pub ctx_max: Option<u32>,
+    /// How many sequences run at a time.
+    pub slots: Option<u32>,
+    /// What it calls its models.
+    pub models: Vec<String>,
     /// How full its KV cache is, from 0 to 1.
     pub kv_cache_usage: Option<f64>,
 }
 
-/// What is asked, in this order; the first answer decides whether it is ready.
+/// What to `GET`, below the engine's base path. The first one decides whether the engine is ready.
+/// Empty for the engine in our own process, which is asked by a call.
 #[must_use]
-pub const fn paths(_: EngineKind) -> &'static [&'static str] {
-    &["/health"]
+pub const fn paths(kind: EngineKind) -> &'static [&'static str] {
+    match kind {
+        EngineKind::LlamaCpp => llamacpp::PATHS,
+        EngineKind::Vllm => vllm::PATHS,
+        EngineKind::Sglang => sglang::PATHS,
+        EngineKind::Tgi => tgi::PATHS,
+        EngineKind::Triton => triton::PATHS,
+        EngineKind::OpenAi | EngineKind::Mock => openai::PATHS,
+        EngineKind::Embedded => &[],
+    }
 }
 
-/// What the answers mean: a status and a body for each path, fewer if one failed.
+/// What an engine's answers, each a status and a body, say about it. They are in the order of
+/// [`paths`], and fewer if one could not be had.
 #[must_use]
-pub fn read(_: EngineKind, answers: &[(u16, &[u8])]) -> Properties {
-    Properties {
-        ready: answers.first().is_some_and(|(status, _)| *status == 200),
-        ..Properties::default()
+pub fn read(kind: EngineKind, answers: &[(u16, &[u8])]) -> Properties {
+    let answers = Answers {
+        paths: paths(kind),
+        answers,
+    };
+    match kind {
+        EngineKind::LlamaCpp => llamacpp::properties(&answers),
+        EngineKind::Vllm => vllm::properties(&answers),
+        EngineKind::Sglang => sglang::properties(&answers),
+        EngineKind::Tgi => tgi::properties(&answers),
+        EngineKind::Triton => triton::properties(&answers),
+        EngineKind::OpenAi | EngineKind::Mock => openai::properties(&answers),
+        EngineKind::Embedded => Properties::default(),
+    }
+}
+
+/// Answers by their path.
+pub(crate) struct Answers<'a> {
+    paths: &'static [&'static str],
+    answers: &'a [(u16, &'a [u8])],
+}
+
+impl Answers<'_> {
+    /// Whether the answer is there, and good.
+    pub(crate) fn succeeds(&self, path: &str) -> bool {
+        self.body(path).is_some()
+    }
+
+    /// A good answer, if it is of this shape.
+    pub(crate) fn json<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        serde_json::from_slice(self.body(path)?).ok()
+    }
+
+    /// A gauge from 0 to 1 of `/metrics`, in the text format of
+    /// <https://prometheus.io/docs/instrumenting/exposition_formats/>. The highest if there are several: an
+    /// engine is as full as the fullest of its parts.
+    pub(crate) fn ratio(&self, name: &str) -> Option<f64> {
+        let text = core::str::from_utf8(self.body("/metrics")?).ok()?;
+        let samples = text.lines().filter_map(|line| sample(line, name));
+        samples
+            .filter(|ratio| (0.0..=1.0).contains(ratio))
+            .reduce(f64::max)
+    }
+
+    fn body(&self, path: &str) -> Option<&[u8]> {
+        let place = self.paths.iter().position(|asked| *asked == path)?;
+        let (status, body) = self.answers.get(place)?;
+        (*status == 200).then_some(*body)
+    }
+}
+
+/// The value of a line `name{labels} value timestamp`, of which labels and timestamp may be missing.
+fn sample(line: &str, name: &str) -> Option<f64> {
+    let rest = line.strip_prefix(name)?;
+    let values = match rest.strip_prefix('{') {
+        Some(labeled) => labeled.rsplit_once('}')?.1,
+        None => rest.strip_prefix(' ')?,
+    };
+    values.split_whitespace().next()?.parse().ok()
+}
+
+/// A name, if it is one that can be shown anywhere.
+pub(crate) fn name(name: String) -> Option<String> {
+    let is_short = name.chars().count() <= NAME_CHARS_MAX;
+    (!name.is_empty() && is_short && !name.contains(char::is_control)).then_some(name)
+}
+
+/// The names among these.
+pub(crate) fn names(names: impl Iterator<Item = String>) -> Vec<String> {
+    names.filter_map(name).take(MODELS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_found_by_its_whole_name_and_read_to_its_value() {
+        assert_eq!(sample("kv 0.5", "kv"), Some(0.5));
+        assert_eq!(
+            sample(r#"kv{model="a } b",rank="0"} 0.25 1790347303000"#, "kv"),
+            Some(0.25)
+        );
+        assert_eq!(sample("kv_total 0.5", "kv"), None);
+        assert_eq!(sample("# TYPE kv gauge", "kv"), None);
+    }
+
+    #[test]
+    fn an_engine_is_as_full_as_the_fullest_of_its_parts() {
+        let metrics = b"vllm:kv_cache_usage_perc{engine=\"0\"} 0.25\n\
+            vllm:kv_cache_usage_perc{engine=\"1\"} 0.75\n\
+            vllm:kv_cache_usage_perc{engine=\"2\"} NaN\n";
+        let read = read(
+            EngineKind::Vllm,
+            &[(200, b""), (500, b""), (404, b""), (200, metrics)],
+        );
+        assert_eq!(read.kv_cache_usage, Some(0.75));
+    }
+
+    #[test]
+    fn answers_that_are_missing_or_make_no_sense_say_nothing() {
+        for kind in EngineKind::ALL {
+            assert_eq!(read(kind, &[]), Properties::default(), "{}", kind.name());
+            let answers: Vec<(u16, &[u8])> =
+                paths(kind).iter().map(|_| (200, &b"}{"[..])).collect();
+            let ready = Properties {
+                ready: !answers.is_empty(),
+                ..Properties::default()
+            };
+            assert_eq!(read(kind, &answers), ready, "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn what_an_engine_calls_itself_is_told_only_if_it_can_be_shown() {
+        let version = |version: &str| {
+            let body = serde_json::json!({ "version": version }).to_string();
+            let answers = [(200, &b""[..]), (200, b""), (200, body.as_bytes())];
+            read(EngineKind::Vllm, &answers).engine_version
+        };
+        assert_eq!(version("0.11.0").as_deref(), Some("0.11.0"));
+        assert_eq!(version("0.11\n0"), None);
+        assert_eq!(version(&"1".repeat(1000)), None);
     }
 }

@@ -15,9 +15,9 @@ use super::llama::{Run, Wanted};
 use super::reading::Reading;
 use super::sampler::Sampler;
 use super::sequence::{Next, Sequence, Work};
-use super::text::Text;
 use super::warm::{Kept, Warm};
 use super::writing::Writing;
+use crate::text::Text;
 use crate::{
     Event, Fault, Generation, Input, LocalEngine, Message, SequenceKey, SessionKey, Step, Usage,
     Workload,

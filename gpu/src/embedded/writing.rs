@@ -4,7 +4,7 @@ use super::Model;
 use super::llama::{Run, Wanted};
 use super::reading::Reading;
 use super::sampler::Sampler;
-use super::text::Text;
+use crate::text::Text;
 use crate::{Event, Fault, Finish, SessionKey, Usage};
 
 pub(super) struct Writing {

@@ -8,14 +8,14 @@ use compact_str::CompactString;
 
 /// The text of one sequence on its way out.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(crate) struct Text {
     stops: Vec<String>,
     /// Not sent yet.
     held: Vec<u8>,
 }
 
 impl Text {
-    pub(super) const fn new(stops: Vec<String>) -> Self {
+    pub(crate) const fn new(stops: Vec<String>) -> Self {
         Self {
             stops,
             held: Vec::new(),
@@ -24,7 +24,7 @@ impl Text {
 
     /// Takes the bytes of a token. What can be sent now, and whether a stop text has begun right
     /// after it.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> (CompactString, bool) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> (CompactString, bool) {
         self.held.extend_from_slice(bytes);
         if let Some(stop) = self.first_stop() {
             self.held.truncate(stop);
@@ -35,7 +35,7 @@ impl Text {
     }
 
     /// What is left when the text is complete; half a character becomes U+FFFD.
-    pub(super) fn finish(&mut self) -> CompactString {
+    pub(crate) fn finish(&mut self) -> CompactString {
         let rest = core::mem::take(&mut self.held);
         CompactString::from_utf8_lossy(&rest)
     }
