@@ -8,7 +8,7 @@
 use crate::event::{Finish, Usage};
 use crate::exchange::Target;
 use crate::generation::Generation;
-use crate::{EngineKind, Fault, llamacpp, openai, sglang, tgi, triton, vllm};
+use crate::{EngineKind, Fault, Workload, llamacpp, openai, sglang, tgi, triton, vllm};
 use compact_str::{CompactString, format_compact};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -76,6 +76,22 @@ pub(crate) struct Unreadable;
 impl From<serde_json::Error> for Unreadable {
     fn from(_: serde_json::Error) -> Self {
         Self
+    }
+}
+
+/// The kinds of work that engines of this kind are asked for over HTTP. One of them may have been started
+/// without some of it; it says so when it is asked.
+#[must_use]
+pub const fn workloads(kind: EngineKind) -> &'static [Workload] {
+    match kind {
+        EngineKind::LlamaCpp
+        | EngineKind::Vllm
+        | EngineKind::Sglang
+        | EngineKind::OpenAi
+        | EngineKind::Mock => &Workload::ALL,
+        EngineKind::Tgi => &[Workload::Completion, Workload::Chat],
+        EngineKind::Triton => &[Workload::Completion],
+        EngineKind::Embedded => &[],
     }
 }
 
@@ -184,6 +200,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Input, Sampling};
 
     #[test]
     fn a_seed_that_fits_is_told_as_it_is_and_another_keeps_both_its_halves() {
@@ -192,6 +209,48 @@ mod tests {
         assert_eq!(fold_seed(max, max), max);
         assert!(fold_seed(u64::MAX, max) <= max);
         assert_ne!(fold_seed(1 << 40, max), fold_seed(1 << 41, max));
+    }
+
+    #[test]
+    fn an_engine_is_asked_for_the_work_that_is_told_of_it_and_for_no_other() {
+        let texts = || vec!["a text".to_owned()];
+        let inputs = [
+            Input::Prompt("a text".to_owned()),
+            Input::Chat(Vec::new()),
+            Input::Embed(texts()),
+            Input::Rerank {
+                query: "a query".to_owned(),
+                documents: texts(),
+            },
+        ];
+        for kind in EngineKind::ALL {
+            for input in &inputs {
+                let target = Target {
+                    kind,
+                    host: "localhost",
+                    base_path: "",
+                    model: "a model",
+                    key: None,
+                };
+                let generation = Generation {
+                    input: input.clone(),
+                    max_tokens: 1,
+                    sampling: Sampling {
+                        temperature: 1.0,
+                        top_p: 1.0,
+                        top_k: 0,
+                        seed: 0,
+                    },
+                    stop: Vec::new(),
+                    session: None,
+                    reuse: false,
+                    traceparent: None,
+                };
+                let is_asked = question(&target, &generation).is_ok();
+                let is_told = workloads(kind).contains(&input.workload());
+                assert_eq!(is_asked, is_told, "{kind:?}: {:?}", input.workload());
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! [`Event::End`] or [`Event::Fault`], and nothing after. The end is told when the answer has ended, not when
 //! the engine says that the text has: only then is the connection free for the next request.
 
+pub use crate::dialect::workloads;
 use crate::dialect::{Answer, Piece, Results, Said, question};
 use crate::event::{Finish, Usage};
 use crate::text::Text;
@@ -28,10 +29,8 @@ use orchestratord_http::{Limits, Method, sse};
 /// What an engine's answer may be like. A text has no length that could be known before: how long
 /// it may take is for its reader to say.
 pub const LIMITS: Limits = Limits {
-    request_line_max: 8 * 1024,
-    head_max: 32 * 1024,
-    fields_max: 100,
     body_max: u64::MAX,
+    ..Limits::DEFAULT
 };
 
 /// Bytes of one event of a stream. An event is a token with what an engine tells about it; at the end

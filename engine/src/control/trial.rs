@@ -11,9 +11,9 @@ use std::{
 
 use orchestratord_gpu::{
     EngineKind, Event, Generation, Input, Sampling,
-    exchange::{Exchange, Target},
+    exchange::{self, Exchange, Target},
 };
-use orchestratord_http::{Limits, client};
+use orchestratord_http::client;
 
 use crate::shared::replica::Remote;
 
@@ -36,7 +36,7 @@ pub fn generate(kind: EngineKind, remote: &Remote) -> Result<(), String> {
         model: &remote.model,
         key: None,
     };
-    let connection = client::Connection::new(Limits::default());
+    let connection = client::Connection::new(exchange::LIMITS);
     let mut request = Vec::new();
     let exchange = Exchange::begin(connection, &target, &generation(), &mut request);
     let exchange = exchange.map_err(|fault| fault.to_string())?;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use orchestratord_gpu::{EngineKind, Workload, embedded, mock};
+use orchestratord_gpu::{EngineKind, Workload, embedded, exchange, mock};
 
 use crate::control::process::ProcessSettings;
 
@@ -156,8 +156,7 @@ impl EngineSettings {
     pub fn workloads(&self) -> &'static [Workload] {
         match self {
             Self::Embedded { model, .. } => model.workloads(),
-            // What servers are asked for so far (`gpu/src/exchange.rs`).
-            Self::Remote { .. } => &[Workload::Completion],
+            Self::Remote { kind, .. } => exchange::workloads(*kind),
             Self::Mock { .. } => &Workload::ALL,
         }
     }

@@ -21,9 +21,9 @@ use glommio::{
 };
 use orchestratord_gpu::{
     Event, Fault, Generation, SequenceKey,
-    exchange::{Exchange, Target},
+    exchange::{self, Exchange, Target},
 };
-use orchestratord_http::{Limits, client};
+use orchestratord_http::client;
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex};
 
 use super::Shard;
@@ -41,13 +41,6 @@ const IDLE_MAX: usize = 32;
 /// How long they wait. Shorter than the keep-alive of any server that we know (uvicorn's default is
 /// 5 s), so that hardly any is closed while a request is on its way.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// A text is as long as its task has asked; what is said about each token of it is many times as long.
-/// A server that says nothing for too long, or too much at once, is caught elsewhere.
-const ANSWER_LIMITS: Limits = Limits {
-    body_max: u64::MAX,
-    ..Limits::DEFAULT
-};
 
 /// A generation for a server.
 pub struct Ask {
@@ -185,7 +178,7 @@ async fn connect(addr: SocketAddr) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     Ok(Connection {
         stream,
-        http: client::Connection::new(ANSWER_LIMITS),
+        http: client::Connection::new(exchange::LIMITS),
     })
 }
 
