@@ -17,6 +17,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// 413, for those who count a body's bytes themselves.
+    pub const BODY_TOO_LONG: Self = Self::new(413, "The body is longer than allowed.");
+
+    /// 408, for those who own the clock.
+    pub const TOO_SLOW: Self = Self::new(408, "The request took too long to arrive.");
+
     pub(crate) const fn new(status: u16, reason: &'static str) -> Self {
         Self { status, reason }
     }

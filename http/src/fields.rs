@@ -106,13 +106,41 @@ impl FieldsReader {
             if line.is_empty() {
                 return Ok(Some(std::mem::take(&mut self.fields)));
             }
-            if self.fields.ends.len() == limits.fields_max {
-                return Err(TOO_MANY_FIELDS);
-            }
-            self.head_len += line.len() + 2;
+            self.count(line.len() + 2, limits)?;
             let (name, value) = parse_field(line)?;
             self.fields.push(name, value);
         }
+    }
+
+    /// One more field that no line was read for, under the same limits as if it had been one.
+    pub(crate) fn add(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        // `name: value`, and the line's end. The empty line that ends the head counts too.
+        let line_len = name.len() + 2 + value.len() + 2;
+        if self.head_len + line_len + 2 > limits.head_max {
+            return Err(HEAD_TOO_LONG);
+        }
+        self.count(line_len, limits)?;
+        let (name, value) = check_field(name, value)?;
+        self.fields.push(name, value);
+        Ok(())
+    }
+
+    /// The fields so far.
+    pub(crate) fn finish(self) -> Fields {
+        self.fields
+    }
+
+    fn count(&mut self, line_len: usize, limits: &Limits) -> Result<(), Refusal> {
+        if self.fields.ends.len() == limits.fields_max {
+            return Err(TOO_MANY_FIELDS);
+        }
+        self.head_len += line_len;
+        Ok(())
     }
 }
 
@@ -129,6 +157,10 @@ fn parse_field(line: &[u8]) -> Result<(&str, &str), Refusal> {
     if matches!(name, [.., b' ' | b'\t']) {
         return Err(SPACE_BEFORE_COLON);
     }
+    check_field(name, value)
+}
+
+fn check_field<'a>(name: &'a [u8], value: &'a [u8]) -> Result<(&'a str, &'a str), Refusal> {
     if !is_token(name) {
         return Err(BAD_NAME);
     }

@@ -20,7 +20,7 @@ pub enum BodyLength {
     None,
     /// By `Content-Length`, in bytes.
     Exact(u64),
-    /// By `Transfer-Encoding: chunked`.
+    /// By `Transfer-Encoding: chunked`; in HTTP/2 by nothing but its end.
     Chunked,
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn take_from(left: &mut u64, buffer: &Buffer) -> Piece {
     }
 }
 
-pub(crate) const BODY_TOO_LONG: Refusal = Refusal::new(413, "The body is longer than allowed.");
+pub(crate) const BODY_TOO_LONG: Refusal = Refusal::BODY_TOO_LONG;
 const LENGTH_AND_CODING: Refusal =
     Refusal::malformed("Content-Length and Transfer-Encoding exclude each other.");
 const TWO_LENGTHS: Refusal = Refusal::malformed("There is more than one Content-Length field.");

@@ -51,7 +51,7 @@ impl Method {
         }
     }
 
-    fn parse(text: &[u8]) -> Result<Self, Refusal> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Refusal> {
         let is_named = |method: &Self| method.as_str().as_bytes() == text;
         match Self::ALL.into_iter().find(is_named) {
             Some(method) => Ok(method),
@@ -61,12 +61,14 @@ impl Method {
     }
 }
 
-/// The versions that share this syntax. Another one is answered with 505.
+/// The version of a message. The first two share the syntax that is read here, where another one is
+/// answered with 505; heads of the third come from elsewhere, as [`Parts`](crate::server::Parts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Version {
     Http10,
     Http11,
+    Http2,
 }
 
 impl Version {
@@ -120,14 +122,15 @@ impl Request {
 
     /// Whether the client holds its body back until it is told to go on. HTTP/1.0 has no interim
     /// responses, so an expectation from there is ignored (RFC 9110 §10.1.1).
-    pub(crate) fn expects_continue(&self) -> bool {
+    #[must_use]
+    pub fn expects_continue(&self) -> bool {
         let has_body = !matches!(self.body, BodyLength::None | BodyLength::Exact(0));
-        has_body && self.version == Version::Http11 && self.fields.get("expect").is_some()
+        has_body && self.version != Version::Http10 && self.fields.get("expect").is_some()
     }
 }
 
-/// RFC 9112 §3.2: exactly one `Host` from HTTP/1.1, at most one from before, always well-formed.
-fn check_host(version: Version, fields: &Fields) -> Result<(), Refusal> {
+/// RFC 9112 §3.2: exactly one `Host` since HTTP/1.1, at most one from before, always well-formed.
+pub(crate) fn check_host(version: Version, fields: &Fields) -> Result<(), Refusal> {
     let mut hosts = fields.get_all("host");
     match (hosts.next(), hosts.next()) {
         (None, _) if version == Version::Http10 => Ok(()),
@@ -138,7 +141,7 @@ fn check_host(version: Version, fields: &Fields) -> Result<(), Refusal> {
     }
 }
 
-fn check_expectation(fields: &Fields) -> Result<(), Refusal> {
+pub(crate) fn check_expectation(fields: &Fields) -> Result<(), Refusal> {
     let is_known = |expectation: &str| expectation.eq_ignore_ascii_case("100-continue");
     if fields.get_all("expect").all(is_known) {
         Ok(())
@@ -174,10 +177,7 @@ pub(crate) struct RequestLine {
 }
 
 impl StartLine for RequestLine {
-    const TOO_LONG: Refusal = Refusal::new(
-        414,
-        "The request line is longer than allowed; move data into the body.",
-    );
+    const TOO_LONG: Refusal = LINE_TOO_LONG;
 
     fn parse(line: &[u8]) -> Result<Self, Refusal> {
         let mut words = line.split(|&byte| byte == b' ');
@@ -288,6 +288,10 @@ impl<Line: StartLine> HeadReader<Line> {
     }
 }
 
+pub(crate) const LINE_TOO_LONG: Refusal = Refusal::new(
+    414,
+    "The request line is longer than allowed; move data into the body.",
+);
 const BAD_REQUEST_LINE: Refusal = Refusal::malformed(
     "The request line is not a method, a target and a version with one space between them.",
 );
@@ -297,13 +301,14 @@ const UNKNOWN_METHOD: Refusal = Refusal::new(501, "This method is not implemente
 const BAD_VERSION: Refusal = Refusal::malformed("The message does not name its HTTP version.");
 const UNKNOWN_VERSION: Refusal = Refusal::new(
     505,
-    "Only HTTP/1.0 and HTTP/1.1 are spoken on this connection.",
+    "A connection that begins like this one speaks HTTP/1.0 or HTTP/1.1.",
 );
 const BAD_STATUS: Refusal = Refusal::malformed("The status is not a number from 100 to 599.");
 const TOO_MANY_EMPTY_LINES: Refusal =
     Refusal::malformed("Too many empty lines stand before the message.");
-const NO_HOST: Refusal = Refusal::malformed("HTTP/1.1 requires a Host field.");
-const TWO_HOSTS: Refusal = Refusal::malformed("There is more than one Host field.");
+const NO_HOST: Refusal =
+    Refusal::malformed("HTTP/1.1 requires a Host field, HTTP/2 that or :authority.");
+pub(crate) const TWO_HOSTS: Refusal = Refusal::malformed("There is more than one Host field.");
 const BAD_HOST: Refusal = Refusal::malformed("The Host field is not a host with an optional port.");
 const UNKNOWN_EXPECTATION: Refusal =
     Refusal::new(417, "The only expectation that can be met is 100-continue.");

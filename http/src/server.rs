@@ -25,6 +25,7 @@
 //! thread at any time, its buffered bytes with it.
 
 mod exchange;
+mod parts;
 
 use crate::buffer::Buffer;
 use crate::error::Refusal;
@@ -34,6 +35,7 @@ use crate::head::{HeadReader, RequestLine};
 use crate::limits::Limits;
 use crate::message::push_status_line;
 use exchange::{Delimiter, Exchange};
+pub use parts::Parts;
 
 /// One connection: look with [`phase`](Self::phase), [`must_close`](Self::must_close) and
 /// [`has_buffered`](Self::has_buffered), hand in bytes with [`receive`](Self::receive), ask what

@@ -99,8 +99,8 @@ impl Exchange {
     /// How the end of a body shows whose length is not known yet.
     pub(super) const fn stream_delimiter(&self) -> Delimiter {
         match self.version {
-            Version::Http11 => Delimiter::Chunk,
             Version::Http10 => Delimiter::Close,
+            Version::Http11 | Version::Http2 => Delimiter::Chunk,
         }
     }
 
