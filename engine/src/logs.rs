@@ -9,6 +9,7 @@ use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     api::{catalog::Verdict, error::ApiError, whole_ms},
@@ -22,8 +23,10 @@ use crate::{
 /// Starts logging; lines are written until the guard is dropped.
 pub fn start(format: LogFormat, level: LevelFilter) -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    // What the library of HTTP/2 says of its frames may quote them.
+    let ours = EnvFilter::new(format!("{level},h2=off"));
     let log = tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_env_filter(ours)
         .with_target(false)
         .with_writer(writer);
     let pretty = match format {

@@ -7,9 +7,14 @@
 
 pub mod accept;
 pub mod connection;
+pub mod exchange;
+pub mod farewell;
+pub mod greeting;
+pub mod http2;
 pub mod mailbox;
 pub mod placement;
 pub mod reader;
+pub mod relay;
 pub mod reply;
 pub mod routes;
 pub mod table;
@@ -39,6 +44,7 @@ use crate::{
     clock,
     settings::StartError,
     shard::{
+        farewell::Farewells,
         mailbox::Message,
         table::Table,
         upstream::{Ask, HungUp},
@@ -63,6 +69,8 @@ pub struct Shard {
     pub read_buffer: RefCell<Box<[u8]>>,
     /// Connections to servers that wait for their next task.
     pub upstreams: upstream::Idle,
+    /// Who is told when it begins to stop.
+    pub farewells: Farewells,
     /// The `Date` field, and the second for which it holds.
     date: RefCell<(u64, String)>,
     /// Accepts connections; dropped when the daemon is told to stop.
@@ -108,6 +116,7 @@ impl Shard {
             table: RefCell::new(Table::new(id, Arc::clone(&shared), asks)),
             upstreams: upstream::Idle::default(),
             read_buffer: RefCell::new(vec![0; connection::READ_BYTES].into()),
+            farewells: Farewells::default(),
             date: RefCell::default(),
             accepting: RefCell::default(),
             shared,
@@ -200,7 +209,10 @@ impl Shard {
     fn stage_changed(&self) {
         match self.shared.stages.now() {
             Stage::Serving => {}
-            Stage::Draining => drop(self.accepting.take()),
+            Stage::Draining => {
+                drop(self.accepting.take());
+                self.farewells.tell();
+            }
             Stage::Ending | Stage::Gone => self.table.borrow_mut().end_all(),
         }
     }

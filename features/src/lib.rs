@@ -7,6 +7,7 @@
 //! - `steps/` says what the sentences mean, one file per noun;
 //! - `client` speaks for ordinary callers, through a library that knows nothing of us;
 //! - `connection`, `chunked`, `stream`, `sse` speak and read by hand, for streams and for odd bytes;
+//! - `http2` does both over HTTP/2, for scenarios that say so;
 //! - `description` holds every answer against the published description;
 //! - `secrets` searches every scenario's log for what no daemon may write down;
 //! - `expectation`, `sequence`, `exposition` judge what came: JSON, the order of events, metrics.
@@ -22,6 +23,7 @@ mod description;
 mod engine;
 mod expectation;
 mod exposition;
+mod http2;
 mod program;
 mod runner;
 mod sandbox;

@@ -6,6 +6,7 @@
 mod connection;
 mod daemon;
 mod engine;
+mod http2;
 mod key;
 pub(crate) mod load;
 mod log;

@@ -7,14 +7,14 @@ use crate::chunked::Chunked;
 use crate::claim::PATIENCE;
 use crate::client::{Answer, Request};
 use crate::connection::Connection;
+use crate::http2::{Body, Http2};
 use crate::sequence;
 use crate::sse::{Event, Parser};
 
 /// An event stream and everything read from it so far.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    connection: Connection,
-    chunked: Chunked,
+    source: Source,
     parser: Parser,
     /// The events, in the order of their arrival.
     pub(crate) events: Vec<Event>,
@@ -22,7 +22,45 @@ pub(crate) struct Stream {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Where the body comes from.
+#[derive(Debug)]
+enum Source {
+    Http1(Connection, Chunked),
+    Http2(Body),
+}
+
 impl Stream {
+    fn of(source: Source) -> Self {
+        Self {
+            source,
+            parser: Parser::default(),
+            events: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// As [`Stream::open`], as one of the streams of an HTTP/2 connection.
+    pub(crate) fn open_on(
+        connection: &Http2,
+        request: &Request,
+    ) -> Result<(Answer, Option<Self>), String> {
+        let (head, mut body) = connection.open_body(request)?;
+        if head.status == 200 {
+            return Ok((head, Some(Self::of(Source::Http2(body)))));
+        }
+        let mut content = Vec::new();
+        while !body.is_over() {
+            content.extend(body.take()?);
+        }
+        Ok((
+            Answer {
+                body: content,
+                ..head
+            },
+            None,
+        ))
+    }
+
     /// Asks for the stream. The answer comes beside it; there is a stream only if its status is 200.
     pub(crate) fn open(
         addr: SocketAddr,
@@ -32,14 +70,8 @@ impl Stream {
         connection.write_request(request)?;
         let head = connection.read_head()?;
         if head.status == 200 {
-            let stream = Self {
-                connection,
-                chunked: Chunked::default(),
-                parser: Parser::default(),
-                events: Vec::new(),
-                bytes: Vec::new(),
-            };
-            return Ok((head, Some(stream)));
+            let source = Source::Http1(connection, Chunked::default());
+            return Ok((head, Some(Self::of(source))));
         }
         let body = connection.read_body(&head)?;
         Ok((Answer { body, ..head }, None))
@@ -47,7 +79,10 @@ impl Stream {
 
     /// Whether the body has come to its end.
     pub(crate) fn is_over(&self) -> bool {
-        self.chunked.is_done()
+        match &self.source {
+            Source::Http1(_, chunked) => chunked.is_done(),
+            Source::Http2(body) => body.is_over(),
+        }
     }
 
     /// Reads on until this many tokens have arrived.
@@ -60,9 +95,20 @@ impl Stream {
         self.read_until(Self::is_over)
     }
 
+    /// Takes nothing until the daemon resets the stream, which only HTTP/2 can.
+    pub(crate) fn await_reset(&mut self) -> Result<(), String> {
+        match &mut self.source {
+            Source::Http1(..) => Err("a connection of HTTP/1.1 has no resets".to_owned()),
+            Source::Http2(body) => body.await_reset(),
+        }
+    }
+
     /// Takes what has already arrived, without waiting.
     pub(crate) fn read_arrived(&mut self) -> Result<(), String> {
-        let bytes = self.connection.take_arrived()?;
+        let bytes = match &mut self.source {
+            Source::Http1(connection, _) => connection.take_arrived()?,
+            Source::Http2(body) => body.take_arrived()?,
+        };
         self.take_in(&bytes)
     }
 
@@ -82,15 +128,26 @@ impl Stream {
     }
 
     fn read_on(&mut self) -> Result<(), String> {
-        match self.connection.take()?.as_slice() {
-            [] => Err("the connection closed inside the body".to_owned()),
-            bytes => self.take_in(bytes),
-        }
+        let bytes = match &mut self.source {
+            Source::Http1(connection, _) => match connection.take()? {
+                bytes if bytes.is_empty() => {
+                    return Err("the connection closed inside the body".to_owned());
+                }
+                bytes => bytes,
+            },
+            Source::Http2(body) => body.take()?,
+        };
+        self.take_in(&bytes)
     }
 
     fn take_in(&mut self, bytes: &[u8]) -> Result<(), String> {
         let known = self.bytes.len();
-        self.chunked.decode(bytes, &mut self.bytes)?;
+        match &mut self.source {
+            Source::Http1(_, chunked) => {
+                chunked.decode(bytes, &mut self.bytes)?;
+            }
+            Source::Http2(_) => self.bytes.extend_from_slice(bytes),
+        }
         self.events.extend(self.parser.push(&self.bytes[known..])?);
         if self.is_over() && !self.parser.is_between_events() {
             return Err("the body ends inside an event".to_owned());

@@ -20,6 +20,7 @@ use crate::daemon::{Daemon, Exit};
 use crate::description;
 use crate::engine::Engine;
 use crate::expectation::Expectations;
+use crate::http2::Http2;
 use crate::secrets::Secrets;
 use crate::sequence;
 use crate::steps::load::Load;
@@ -54,6 +55,10 @@ pub struct World {
     pub(crate) streams: BTreeMap<String, Stream>,
     /// The connection that the client writes on by hand, and the methods it awaits answers to.
     pub(crate) conversation: Option<(Connection, VecDeque<String>)>,
+    /// The connection that all requests share, if the scenario wants HTTP/2.
+    pub(crate) http2: Option<Http2>,
+    /// What readers of several streams at once have seen, by what they have read.
+    pub(crate) seen: Vec<(String, Vec<u8>)>,
     /// Somebody else's program on a port that the daemon would like.
     pub(crate) neighbour: Option<TcpListener>,
     /// What a crowd of clients saw.
@@ -78,6 +83,8 @@ impl World {
             answers: Vec::new(),
             streams: BTreeMap::new(),
             conversation: None,
+            http2: None,
+            seen: Vec::new(),
             neighbour: None,
             load: None,
             engines: BTreeMap::new(),
@@ -194,7 +201,10 @@ impl World {
     /// Sends a request and keeps both it and its answer.
     pub(crate) fn send(&mut self, request: Request) -> Result<&Answer, String> {
         let addr = self.addr()?;
-        let answer = client::send(addr, &request)?;
+        let answer = match &self.http2 {
+            Some(http2) => http2.send(&request)?,
+            None => client::send(addr, &request)?,
+        };
         description::check(addr, &request, &answer)?;
         self.request = Some(request);
         self.answers.push(answer);

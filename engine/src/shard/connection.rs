@@ -1,4 +1,4 @@
-//! One client connection: bytes in, requests out, responses back, until one side has enough.
+//! One connection of HTTP/1.1: bytes in, requests out, responses back, until one side has enough.
 //!
 //! A connection belongs to one shard at a time and serves one request at a time. A request about a
 //! task whose home is elsewhere takes the whole connection there: the socket, the framing state
@@ -24,16 +24,15 @@ use orchestratord_http::{
     Refusal,
     server::{self, Event, Phase},
 };
+use orchestratord_sched::ShardId;
 
 use super::{
     Shard,
-    reader::{self, OpenStream, Subscription},
+    exchange::{self, Errand, Exchange, Fate, Gone},
+    greeting::{self, Greeting},
+    http2, reader,
     reply::Reply,
-    routes::{self, Call, Outcome, Peer},
-};
-use crate::{
-    api::error::{ApiError, Code},
-    clock, logs,
+    routes::{self, Call, Peer},
 };
 
 /// Bytes taken from a socket at a time. One buffer a shard serves all its connections.
@@ -46,57 +45,57 @@ pub struct Parcel {
     errand: Errand,
 }
 
-/// What a connection goes on with.
-pub enum Errand {
-    /// Nothing: the next request.
-    Listen,
-    /// A request that was read elsewhere.
-    Answer(Box<Call>),
-    /// A stream whose head was sent elsewhere.
-    Read(Subscription),
-}
-
-/// What became of a connection.
-pub enum Fate {
-    /// It can take another request.
-    KeptAlive,
-    /// It is over.
-    Closed,
-    /// It goes on at the home of its errand.
-    Moves(orchestratord_sched::ShardId, Errand),
-}
-
 /// A client's socket with its framing.
-pub struct Connection {
+struct Connection {
     stream: TcpStream,
     peer: Peer,
-    /// The framing.
-    pub http: server::Connection,
+    http: server::Connection,
     /// Bytes framed and not yet written.
-    pub out: Vec<u8>,
+    out: Vec<u8>,
 }
 
 /// A socket that was just accepted.
 pub fn accepted(shard: &Rc<Shard>, stream: TcpStream) {
-    let http = server::Connection::new(shard.limits());
-    spawn(shard, stream, http, Errand::Listen);
+    let shard = Rc::clone(shard);
+    glommio::spawn_local(async move { greet(&shard, stream).await }).detach();
+}
+
+/// Finds out what the client speaks, and goes on in that.
+async fn greet(shard: &Rc<Shard>, mut stream: TcpStream) {
+    let timeout = Some(shard.shared.settings.timeouts.write);
+    if stream.set_write_timeout(timeout).is_err() {
+        return;
+    }
+    let peer = peer(&stream);
+    match greeting::read(shard, &mut stream).await {
+        Greeting::Http2(begun) => http2::serve(shard, stream, peer, begun).await,
+        Greeting::Http1(begun) => {
+            let mut http = server::Connection::new(shard.limits());
+            http.receive(&begun);
+            Connection::new(stream, http).live(shard, None).await;
+        }
+        Greeting::Silence => {}
+    }
 }
 
 /// A connection that comes from another shard.
 pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
-    let socket = socket2::Socket::from(StdTcpStream::from(parcel.socket));
-    spawn(shard, TcpStream::from(socket), parcel.http, parcel.errand);
-}
-
-fn spawn(shard: &Rc<Shard>, stream: TcpStream, http: server::Connection, errand: Errand) {
     let shard = Rc::clone(shard);
-    let connection = Connection {
-        peer: peer(&stream),
-        stream,
+    let Parcel {
+        socket,
         http,
-        out: Vec::new(),
+        errand,
+    } = parcel;
+    let stream = TcpStream::from(socket2::Socket::from(StdTcpStream::from(socket)));
+    let live = async move {
+        let timeout = Some(shard.shared.settings.timeouts.write);
+        if stream.set_write_timeout(timeout).is_ok() {
+            Connection::new(stream, http)
+                .live(&shard, Some(errand))
+                .await;
+        }
     };
-    glommio::spawn_local(async move { connection.live(&shard, errand).await }).detach();
+    glommio::spawn_local(live).detach();
 }
 
 fn peer(stream: &TcpStream) -> Peer {
@@ -107,31 +106,34 @@ fn peer(stream: &TcpStream) -> Peer {
 }
 
 impl Connection {
-    async fn live(mut self, shard: &Rc<Shard>, mut errand: Errand) {
-        let timeout = Some(shard.shared.settings.timeouts.write);
-        if self.stream.set_write_timeout(timeout).is_err() {
-            return;
-        }
-        loop {
-            let fate = match errand {
-                Errand::Listen => self.listen(shard).await,
-                Errand::Answer(call) => self.answer(shard, call).await,
-                Errand::Read(subscription) => reader::read(&mut self, shard, subscription).await,
-            };
-            errand = match fate {
-                Fate::KeptAlive if !self.http.must_close() => Errand::Listen,
-                Fate::KeptAlive | Fate::Closed => return self.hang_up().await,
-                Fate::Moves(home, errand) => return self.depart(shard, home, errand),
-            };
+    fn new(stream: TcpStream, http: server::Connection) -> Self {
+        Self {
+            peer: peer(&stream),
+            stream,
+            http,
+            out: Vec::new(),
         }
     }
 
-    /// Reads one request and answers it.
-    async fn listen(&mut self, shard: &Rc<Shard>) -> Fate {
-        match self.next_call(shard).await {
-            Ok(Some(call)) => self.answer(shard, call).await,
-            Ok(None) => Fate::Closed,
-            Err(refusal) => self.refuse(shard, &refusal).await,
+    /// Serves the errand that it came with, then one request after the other.
+    async fn live(mut self, shard: &Rc<Shard>, mut errand: Option<Errand>) {
+        loop {
+            let errand = match errand.take() {
+                Some(errand) => errand,
+                None => match self.next_call(shard).await {
+                    Ok(Some(call)) => Errand::Answer(call),
+                    Ok(None) => return hang_up(self.stream).await,
+                    Err(refusal) => {
+                        self.refuse(shard, &refusal).await;
+                        return hang_up(self.stream).await;
+                    }
+                },
+            };
+            match exchange::run(&mut self, shard, errand).await {
+                Fate::Answered if !self.http.must_close() => {}
+                Fate::Answered | Fate::Gone => return hang_up(self.stream).await,
+                Fate::Moves(home, errand) => return self.depart(shard, home, errand),
+            }
         }
     }
 
@@ -152,7 +154,7 @@ impl Connection {
                     call = Some(Box::new(opened));
                     if expects_continue {
                         self.http.send_continue(&mut self.out);
-                        if self.flush().await.is_err() {
+                        if self.write().await.is_err() {
                             return Ok(None);
                         }
                     }
@@ -169,12 +171,7 @@ impl Connection {
                         Waited::Bytes => {}
                         Waited::Closed => return Ok(None),
                         Waited::TooLong if phase == Phase::Idle => return Ok(None),
-                        Waited::TooLong => {
-                            return Err(Refusal {
-                                status: 408,
-                                reason: "the request took too long to arrive",
-                            });
-                        }
+                        Waited::TooLong => return Err(Refusal::TOO_SLOW),
                     }
                 }
             }
@@ -195,7 +192,7 @@ impl Connection {
     }
 
     /// Feeds what the socket has to the framing. Ready with 0 at the end of the stream.
-    pub fn poll_receive(
+    fn poll_receive(
         &mut self,
         shard: &Shard,
         context: &mut Context<'_>,
@@ -208,54 +205,9 @@ impl Connection {
         read
     }
 
-    async fn answer(&mut self, shard: &Rc<Shard>, mut call: Box<Call>) -> Fate {
-        loop {
-            match routes::run(shard, &call) {
-                Outcome::Reply(reply) => return self.reply(shard, &call, &reply).await,
-                Outcome::ReplyAfterReaders(reply) => {
-                    // Readers that were woken before us write before us.
-                    glommio::executor().yield_task_queue_now().await;
-                    return self.reply(shard, &call, &reply).await;
-                }
-                Outcome::Stream(subscription) => {
-                    reader::open(self, shard, &call, &subscription);
-                    return reader::read(self, shard, subscription).await;
-                }
-                Outcome::Later(later) => {
-                    let open = OpenStream::new(shard);
-                    let reply = routes::settle(&call, later).await;
-                    drop(open);
-                    return self.reply(shard, &call, &reply).await;
-                }
-                Outcome::Elsewhere(home) => {
-                    call.hops += 1;
-                    return Fate::Moves(home, Errand::Answer(call));
-                }
-                Outcome::InTransit(task) => shard.until_moved(task).await,
-            }
-        }
-    }
-
-    async fn reply(&mut self, shard: &Rc<Shard>, call: &Call, reply: &Reply) -> Fate {
-        if shard.is_stopping() {
-            self.http.close_after_response();
-        }
-        let date = shard.date();
-        let fields = reply.fields(&date, &call.correlation_id);
-        let head = server::Response {
-            status: reply.status,
-            fields: &fields,
-        };
-        self.http.respond(&head, &reply.body, &mut self.out);
-        self.flush_and_go_on().await
-    }
-
-    /// Answers what the framing refused and closes.
-    async fn refuse(&mut self, shard: &Rc<Shard>, refusal: &Refusal) -> Fate {
-        let correlation_id = clock::new_id().to_string();
-        let error = ApiError::new(Code::MalformedRequest(refusal.status), refusal.reason);
-        logs::refused(&error, &correlation_id, None, None);
-        let reply = Reply::error(&error, &correlation_id);
+    /// Answers what the framing refused, for the last time.
+    async fn refuse(&mut self, shard: &Shard, refusal: &Refusal) {
+        let (reply, correlation_id) = routes::misread(refusal);
         let date = shard.date();
         let fields = reply.fields(&date, &correlation_id);
         let head = server::Response {
@@ -263,15 +215,8 @@ impl Connection {
             fields: &fields,
         };
         self.http.refuse(&head, &reply.body, &mut self.out);
-        let _ = self.flush().await;
-        Fate::Closed
-    }
-
-    async fn flush_and_go_on(&mut self) -> Fate {
-        match self.flush().await {
-            Ok(()) => Fate::KeptAlive,
-            Err(_) => Fate::Closed,
-        }
+        // Whoever is gone already needs no answer.
+        let _ = self.write().await;
     }
 
     /// Writes everything that was framed.
@@ -279,7 +224,7 @@ impl Connection {
     /// # Errors
     ///
     /// When the client is gone or takes nothing for the write timeout.
-    pub async fn flush(&mut self) -> io::Result<()> {
+    async fn write(&mut self) -> io::Result<()> {
         let mut written = 0;
         while written < self.out.len() {
             let rest = &self.out[written..];
@@ -292,27 +237,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Closes without destroying what the client has not read yet: a socket that is closed with
-    /// unread bytes in it sends a reset, which overtakes the response (RFC 9112 §9.6).
-    async fn hang_up(mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write).await;
-        let mut timer = Timer::new(LINGER);
-        let mut scrap = [0; 1024];
-        let mut patience = LINGER_READS;
-        poll_fn(|context| {
-            while patience > 0 {
-                match Pin::new(&mut self.stream).poll_read(context, &mut scrap) {
-                    Poll::Ready(Ok(1..)) => patience -= 1,
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return Pin::new(&mut timer).poll(context).map(drop),
-                }
-            }
-            Poll::Ready(())
-        })
-        .await;
-    }
-
-    fn depart(self, shard: &Shard, home: orchestratord_sched::ShardId, errand: Errand) {
+    fn depart(self, shard: &Shard, home: ShardId, errand: Errand) {
         let Ok(socket) = duplicate(&self.stream) else {
             // No file descriptor is left: the client sees a closed connection and asks again.
             return;
@@ -324,6 +249,95 @@ impl Connection {
         };
         shard.send(home, super::mailbox::Message::Adopt(Box::new(parcel)));
     }
+}
+
+impl Exchange for Connection {
+    async fn reply(
+        &mut self,
+        shard: &Shard,
+        correlation_id: &str,
+        reply: Reply,
+    ) -> Result<(), Gone> {
+        if shard.is_stopping() {
+            self.http.close_after_response();
+        }
+        let date = shard.date();
+        let fields = reply.fields(&date, correlation_id);
+        let head = server::Response {
+            status: reply.status,
+            fields: &fields,
+        };
+        self.http.respond(&head, &reply.body, &mut self.out);
+        self.flush().await
+    }
+
+    fn open(&mut self, shard: &Shard, correlation_id: &str, head: Reply) -> Result<(), Gone> {
+        if shard.is_stopping() {
+            self.http.close_after_response();
+        }
+        let date = shard.date();
+        let fields = head.fields(&date, correlation_id);
+        let head = server::Response {
+            status: head.status,
+            fields: &fields,
+        };
+        self.http.begin_stream(&head, &mut self.out);
+        Ok(())
+    }
+
+    /// The socket's buffer is all there is to wait for, and flushing waits for it.
+    async fn room(&mut self) -> Result<usize, Gone> {
+        Ok(reader::BATCH_BYTES)
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.http.stream(bytes, &mut self.out);
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        self.write().await.map_err(|_| Gone)
+    }
+
+    async fn finish(&mut self) -> Result<(), Gone> {
+        self.http.end_stream(&mut self.out);
+        self.flush().await
+    }
+
+    /// A client that has gone sends the end of the stream. One that pipelines sends bytes: they wait
+    /// for their turn, and no more are taken.
+    fn poll_gone(&mut self, shard: &Shard, context: &mut Context<'_>) -> Poll<()> {
+        if self.http.has_buffered() {
+            return Poll::Pending;
+        }
+        match self.poll_receive(shard, context) {
+            Poll::Ready(Ok(1..)) => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// Closes without destroying what the client has not read yet: a socket that is closed with
+/// unread bytes in it sends a reset, which overtakes the response (RFC 9112 §9.6).
+pub async fn hang_up(mut stream: TcpStream) {
+    let _ = stream.shutdown(std::net::Shutdown::Write).await;
+    let mut timer = Timer::new(LINGER);
+    let mut scrap = [0; 1024];
+    let mut patience = LINGER_READS;
+    poll_fn(|context| {
+        while patience > 0 {
+            match Pin::new(&mut stream).poll_read(context, &mut scrap) {
+                Poll::Ready(Ok(1..)) => patience -= 1,
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Pin::new(&mut timer).poll(context).map(drop),
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// How long a closed connection is drained.

@@ -2,8 +2,8 @@
 //!
 //! Sending never fails and never blocks: messages for a neighbour whose mailbox is full stay in
 //! the [`Outbox`] and are tried again after the next turn. What can stand there is bounded by what
-//! it is about: each message belongs to one task (bounded by admission) or one connection (bounded
-//! by the file limit).
+//! it is about: each message belongs to one task (bounded by admission), one connection (bounded by
+//! the file limit) or one of its streams (bounded by connection).
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Shard,
     connection::{self, Parcel},
+    relay,
     table::Wanted,
 };
 use crate::{
@@ -88,6 +89,8 @@ pub enum Message {
     },
     /// A connection that goes on here.
     Adopt(Box<Parcel>),
+    /// A request that was read by another shard, whose connection stays there.
+    Relay(Box<relay::Parcel>),
     /// The daemon went a stage further down.
     StageChanged,
 }
@@ -147,6 +150,7 @@ fn handle(shard: &Rc<Shard>, message: Message) {
             let _ = answer.send(shard.table.borrow().list(&wanted));
         }
         Message::Adopt(parcel) => connection::adopt(shard, *parcel),
+        Message::Relay(parcel) => relay::adopt(shard, *parcel),
         Message::StageChanged => shard.stage_changed(),
     }
 }

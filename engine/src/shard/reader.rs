@@ -1,21 +1,21 @@
-//! A reader of a task's stream: a cursor into the event log, and a socket.
+//! A reader of a task's stream: a cursor into the event log, and an exchange.
 //!
 //! Whatever was appended since the last write goes out in one write, however many tokens that is.
-//! A reader whose socket is full waits for its socket and holds up nothing: the log grows without
-//! it. A reader of a task that is stolen while it waits follows it to its new home.
+//! A reader whose client takes nothing waits for its client and holds up nothing: the log grows
+//! without it. A reader of a task that is stolen while it waits follows it to its new home.
 
 use std::{
     cell::RefCell,
     future::{Future as _, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use glommio::timer::Timer;
 use orchestratord_http::{
-    server::Response,
     sse,
     sse_log::{Audience, Cursor},
 };
@@ -23,17 +23,15 @@ use uuid::Uuid;
 
 use super::{
     Shard,
-    connection::{Connection, Errand, Fate},
-    reply::Reply,
-    routes::{self, Call},
+    exchange::{Errand, Exchange, Fate, Gone},
     task::Task,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, shared::Shared};
 
 /// A comment is sent after this much silence, so that no proxy takes the stream for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of the log framed at a time: one socket buffer's worth.
-const BATCH_BYTES: usize = 64 * 1024;
+pub const BATCH_BYTES: usize = 64 * 1024;
 
 /// What a reader reads, and how far it has come.
 pub struct Subscription {
@@ -54,155 +52,134 @@ impl Subscription {
     }
 }
 
-/// Frames the head of a stream.
-pub fn open(
-    connection: &mut Connection,
-    shard: &Rc<Shard>,
-    call: &Call,
-    subscription: &Subscription,
-) {
-    if shard.is_stopping() {
-        connection.http.close_after_response();
-    }
-    let remaining = routes::task::budgets(shard, subscription.task);
-    let reply = Reply::stream(remaining);
-    let date = shard.date();
-    let fields = reply.fields(&date, &call.correlation_id);
-    let head = Response {
-        status: reply.status,
-        fields: &fields,
-    };
-    connection.http.begin_stream(&head, &mut connection.out);
-}
-
 /// Follows the task's log to its end.
-pub async fn read(
-    connection: &mut Connection,
+pub(super) async fn read(
+    exchange: &mut impl Exchange,
     shard: &Rc<Shard>,
     subscription: Subscription,
 ) -> Fate {
     let _open = OpenStream::new(shard);
     let Some(task) = shard.table.borrow().get(subscription.task) else {
-        return elsewhere(connection, shard, subscription).await;
+        return elsewhere(exchange, shard, subscription).await;
     };
-    let attached = Attached::new(shard, &task);
-    follow(connection, &attached, subscription).await
+    let mut reader = Attached::new(shard, &task, subscription.cursor);
+    match reader.follow(exchange).await {
+        Ok(Way::End) => exchange.finish().await.into(),
+        Ok(Way::Moved) => {
+            let cursor = reader.cursor;
+            elsewhere(
+                exchange,
+                shard,
+                Subscription {
+                    cursor,
+                    ..subscription
+                },
+            )
+            .await
+        }
+        Err(Gone) => Fate::Gone,
+    }
 }
 
 /// The task is not here: it moved while the reader was on its way, or it was forgotten.
 async fn elsewhere(
-    connection: &mut Connection,
+    exchange: &mut impl Exchange,
     shard: &Rc<Shard>,
     subscription: Subscription,
 ) -> Fate {
     match shard.shared.directory.home(subscription.task) {
         Some(home) => Fate::Moves(home, Errand::Read(subscription)),
-        None => finish(connection).await,
+        None => exchange.finish().await.into(),
     }
 }
 
-async fn follow(
-    connection: &mut Connection,
-    attached: &Attached<'_>,
-    mut subscription: Subscription,
-) -> Fate {
-    let mut silence = Silence::new(attached.shard.shared.clock);
-    loop {
-        let drained = attached.frame(connection, &mut subscription.cursor);
-        if !connection.out.is_empty() {
-            silence.broken();
-            if connection.flush().await.is_err() {
-                return Fate::Closed;
-            }
-        }
-        if drained {
-            return finish(connection).await;
-        }
-        match attached
-            .wait(connection, &subscription.cursor, &mut silence)
-            .await
-        {
-            News::Events => {}
-            News::Moved => return elsewhere(connection, attached.shard, subscription).await,
-            News::Silence => {
-                let mut comment = Vec::new();
-                sse::comment(&mut comment, "keep-alive");
-                connection.http.stream(&comment, &mut connection.out);
-            }
-            News::Gone => return Fate::Closed,
-        }
-    }
-}
-
-async fn finish(connection: &mut Connection) -> Fate {
-    connection.http.end_stream(&mut connection.out);
-    match connection.flush().await {
-        Ok(()) => Fate::KeptAlive,
-        Err(_) => Fate::Closed,
-    }
+/// Where a log has led its reader.
+enum Way {
+    /// To its end.
+    End,
+    /// To another shard, where it goes on.
+    Moved,
 }
 
 /// Why a waiting reader goes on.
 enum News {
-    /// The log grew or was closed.
+    /// The log grew.
     Events,
+    /// The log is closed, and all of it was read.
+    End,
     /// The task lives elsewhere now.
     Moved,
     /// Nothing was sent for a while.
     Silence,
-    /// The client is gone.
-    Gone,
 }
 
 /// A reader counted at its task, for as long as it reads.
 struct Attached<'s> {
     shard: &'s Rc<Shard>,
     task: Rc<RefCell<Task>>,
+    cursor: Cursor,
 }
 
 impl<'s> Attached<'s> {
-    fn new(shard: &'s Rc<Shard>, task: &Rc<RefCell<Task>>) -> Self {
+    fn new(shard: &'s Rc<Shard>, task: &Rc<RefCell<Task>>, cursor: Cursor) -> Self {
         task.borrow_mut().attach();
         Self {
             shard,
             task: Rc::clone(task),
+            cursor,
         }
     }
 
-    /// Frames what the reader has not seen yet, one batch. Whether that was the last of it.
-    fn frame(&self, connection: &mut Connection, cursor: &mut Cursor) -> bool {
-        let task = self.task.borrow();
-        let events = task.log.read(cursor, BATCH_BYTES);
-        connection.http.stream(events, &mut connection.out);
-        task.log.is_drained(cursor)
+    async fn follow(&mut self, exchange: &mut impl Exchange) -> Result<Way, Gone> {
+        let mut silence = Silence::new(self.shard.shared.clock);
+        if !self.task.borrow().log.has_news(&self.cursor) {
+            // Else the head goes out with the first events, in one write.
+            exchange.flush().await?;
+        }
+        loop {
+            match self.wait(exchange, &mut silence).await? {
+                News::Events => {
+                    let room = exchange.room().await?;
+                    let task = self.task.borrow();
+                    exchange.put(task.log.read(&mut self.cursor, room));
+                    drop(task);
+                    silence.broken();
+                }
+                News::Silence => {
+                    exchange.room().await?;
+                    let mut comment = Vec::new();
+                    sse::comment(&mut comment, "keep-alive");
+                    exchange.put(&comment);
+                }
+                News::End => return Ok(Way::End),
+                News::Moved => return Ok(Way::Moved),
+            }
+            exchange.flush().await?;
+        }
     }
 
     async fn wait(
         &self,
-        connection: &mut Connection,
-        cursor: &Cursor,
+        exchange: &mut impl Exchange,
         silence: &mut Silence,
-    ) -> News {
+    ) -> Result<News, Gone> {
         poll_fn(|context| {
             let mut task = self.task.borrow_mut();
             if task.has_moved() {
-                return Poll::Ready(News::Moved);
+                return Poll::Ready(Ok(News::Moved));
             }
-            if task.log.has_news(cursor) {
-                return Poll::Ready(News::Events);
+            if task.log.has_news(&self.cursor) {
+                return Poll::Ready(Ok(News::Events));
+            }
+            if task.log.is_drained(&self.cursor) {
+                return Poll::Ready(Ok(News::End));
             }
             task.notify(context.waker());
             drop(task);
-            // A client that has gone sends the end of the stream. One that pipelines sends bytes:
-            // they wait for their turn, and no more are taken.
-            if !connection.http.has_buffered() {
-                match connection.poll_receive(self.shard, context) {
-                    Poll::Ready(Ok(1..)) => context.waker().wake_by_ref(),
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(News::Gone),
-                    Poll::Pending => {}
-                }
+            if exchange.poll_gone(self.shard, context).is_ready() {
+                return Poll::Ready(Err(Gone));
             }
-            silence.poll(context).map(|()| News::Silence)
+            silence.poll(context).map(|()| Ok(News::Silence))
         })
         .await
     }
@@ -219,19 +196,19 @@ impl Drop for Attached<'_> {
 }
 
 /// Counts a response that is awaited for as long as it is served here.
-pub struct OpenStream<'s>(&'s Shard);
+pub struct OpenStream(Arc<Shared>);
 
-impl<'s> OpenStream<'s> {
+impl OpenStream {
     /// One more.
-    pub fn new(shard: &'s Shard) -> Self {
+    pub fn new(shard: &Shard) -> Self {
         shard.shared.stages.open_streams.enter();
-        Self(shard)
+        Self(Arc::clone(&shard.shared))
     }
 }
 
-impl Drop for OpenStream<'_> {
+impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.shared.stages.open_streams.leave();
+        self.0.stages.open_streams.leave();
     }
 }
 

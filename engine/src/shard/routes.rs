@@ -24,7 +24,7 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use orchestratord_http::{BodyLength, Method, server::Request};
+use orchestratord_http::{BodyLength, Method, Refusal, server::Request};
 use orchestratord_sched::ShardId;
 use uuid::Uuid;
 
@@ -271,6 +271,14 @@ pub fn run(shard: &Shard, call: &Call) -> Outcome {
             }),
     };
     outcome.unwrap_or_else(|error| Outcome::Reply(refusal(call, &error)))
+}
+
+/// The answer to a request that can't be read, and the id under which the log knows it.
+pub fn misread(refused: &Refusal) -> (Reply, String) {
+    let correlation_id = clock::new_id().to_string();
+    let error = ApiError::new(Code::MalformedRequest(refused.status), refused.reason);
+    logs::refused(&error, &correlation_id, None, None);
+    (Reply::error(&error, &correlation_id), correlation_id)
 }
 
 /// Waits for the answer of other threads.

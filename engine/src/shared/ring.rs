@@ -68,6 +68,17 @@ impl<M> Ring<M> {
         }
     }
 
+    /// The oldest message; if there is none, wakes the receiver when there is.
+    pub fn poll_pop(&self, context: &Context<'_>) -> Poll<M> {
+        if let Some(message) = self.pop() {
+            return Poll::Ready(message);
+        }
+        match self.poll_wait(context) {
+            Poll::Ready(()) => self.pop().map_or(Poll::Pending, Poll::Ready),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// The oldest message.
     pub fn pop(&self) -> Option<M> {
         self.messages.pop()
@@ -112,6 +123,17 @@ mod tests {
             thread::yield_now();
         }
         ring.ring();
+    }
+
+    #[test]
+    fn a_receiver_takes_what_is_there_and_waits_for_what_is_not() {
+        let ring = Ring::new(1);
+        let context = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(ring.poll_pop(&context), Poll::Pending);
+        ring.push('a').unwrap();
+        ring.ring();
+        assert_eq!(ring.poll_pop(&context), Poll::Ready('a'));
+        assert_eq!(ring.poll_pop(&context), Poll::Pending);
     }
 
     #[test]

@@ -18,7 +18,11 @@ fn open(world: &mut World, reader: String, path: String, last_event_id: String) 
             .headers
             .push(("Last-Event-ID".to_owned(), last_event_id));
     }
-    let (answer, stream) = Stream::open(world.addr().holds(), &request).holds();
+    let opened = match &world.http2 {
+        Some(http2) => Stream::open_on(http2, &request),
+        None => Stream::open(world.addr().holds(), &request),
+    };
+    let (answer, stream) = opened.holds();
     world.answers.push(answer);
     match stream {
         Some(stream) => world.streams.insert(reader, stream),

@@ -1,0 +1,243 @@
+//! An exchange whose client is connected to one shard, and whose task lives on another.
+//!
+//! A connection of HTTP/1.1 moves to the task. A connection of HTTP/2 can't: it carries other
+//! streams. So the request goes to the task's home alone, and what is said there comes back over a
+//! line between the two:
+//!
+//! ```text
+//!   connection's shard                        task's home
+//!   NearEnd ──────── asked: More, Left ─────────► FarEnd
+//!           ◄─────── said: Reply, Open, Bytes, End ───
+//! ```
+//!
+//! The far end is an [`Exchange`] like any other: it runs the request, attaches to the task's log,
+//! and when the task is stolen it moves on to the thief. It says one batch of events and no more
+//! until it is asked, which the near end does when the client has taken the last one. So a client
+//! that takes nothing costs one batch, a batch costs one wake, and no place in the line is ever
+//! missing.
+
+use std::{
+    future::poll_fn,
+    mem,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use orchestratord_sched::ShardId;
+
+use super::{
+    Shard,
+    exchange::{self, Errand, Exchange, Fate, Gone},
+    mailbox::Message,
+    reply::Reply,
+};
+use crate::shared::ring::Ring;
+
+/// Bytes of events in a batch: what a client that takes nothing costs.
+const BATCH_BYTES: usize = 16 * 1024;
+/// A head, a batch and the end are all that can be under way.
+const SAID_MAX: usize = 3;
+/// The wish for another batch, and the news that the client has left.
+const ASKED_MAX: usize = 2;
+
+/// What the far end says.
+enum Said {
+    /// A whole answer, the last word.
+    Reply(Reply),
+    /// The head of a stream.
+    Open(Reply),
+    /// The next batch of it.
+    Bytes(Vec<u8>),
+    /// Its end, the last word.
+    End,
+}
+
+/// What the near end asks.
+enum Asked {
+    /// Another batch.
+    More,
+    /// Nothing any more: the client has left.
+    Left,
+}
+
+struct Line {
+    said: Ring<Said>,
+    asked: Ring<Asked>,
+}
+
+/// An exchange on its way to the home of its task.
+pub struct Parcel {
+    far: FarEnd,
+    errand: Errand,
+}
+
+/// Sends the errand to `home` and hands on to the client what is said there.
+pub(super) async fn follow(
+    client: &mut impl Exchange,
+    shard: &Rc<Shard>,
+    correlation_id: &str,
+    home: ShardId,
+    errand: Errand,
+) -> Fate {
+    let line = Arc::new(Line {
+        said: Ring::new(SAID_MAX),
+        asked: Ring::new(ASKED_MAX),
+    });
+    let near = NearEnd(Arc::clone(&line));
+    send(shard, home, FarEnd::new(line), errand);
+    near.hand_on(client, shard, correlation_id).await.into()
+}
+
+/// An exchange that comes from another shard.
+pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
+    let shard = Rc::clone(shard);
+    let Parcel { mut far, errand } = parcel;
+    let serve = async move {
+        if let Fate::Moves(home, errand) = exchange::run(&mut far, &shard, errand).await {
+            send(&shard, home, far, errand);
+        }
+    };
+    glommio::spawn_local(serve).detach();
+}
+
+fn send(shard: &Shard, home: ShardId, far: FarEnd, errand: Errand) {
+    shard.send(home, Message::Relay(Box::new(Parcel { far, errand })));
+}
+
+/// The client's end. Whoever drops it has left.
+struct NearEnd(Arc<Line>);
+
+impl NearEnd {
+    async fn hand_on(
+        &self,
+        client: &mut impl Exchange,
+        shard: &Shard,
+        correlation_id: &str,
+    ) -> Result<(), Gone> {
+        loop {
+            match self.hear(client, shard).await? {
+                Said::Reply(reply) => return client.reply(shard, correlation_id, reply).await,
+                Said::Open(head) => client.open(shard, correlation_id, head)?,
+                Said::Bytes(bytes) => {
+                    client.put(&bytes);
+                    drop(bytes);
+                    client.flush().await?;
+                    self.ask(Asked::More);
+                }
+                Said::End => return client.finish().await,
+            }
+        }
+    }
+
+    async fn hear(&self, client: &mut impl Exchange, shard: &Shard) -> Result<Said, Gone> {
+        poll_fn(|context| {
+            if let Poll::Ready(said) = self.0.said.poll_pop(context) {
+                return Poll::Ready(Ok(said));
+            }
+            client.poll_gone(shard, context).map(|()| Err(Gone))
+        })
+        .await
+    }
+
+    fn ask(&self, asked: Asked) {
+        let room = self.0.asked.push(asked).is_ok();
+        assert!(room, "one wish a batch and one farewell fit");
+        self.0.asked.ring();
+    }
+}
+
+impl Drop for NearEnd {
+    fn drop(&mut self) {
+        self.ask(Asked::Left);
+    }
+}
+
+/// The task's end. It moves with the task.
+struct FarEnd {
+    line: Arc<Line>,
+    /// Another batch is wanted. The first one needs no asking.
+    wanted: bool,
+    has_left: bool,
+    out: Vec<u8>,
+}
+
+impl FarEnd {
+    fn new(line: Arc<Line>) -> Self {
+        Self {
+            line,
+            wanted: true,
+            has_left: false,
+            out: Vec::new(),
+        }
+    }
+
+    fn say(&self, said: Said) {
+        let room = self.line.said.push(said).is_ok();
+        assert!(room, "a head, a batch and the end fit");
+        self.line.said.ring();
+    }
+
+    /// Takes in what was asked, and leaves word to be woken by the next.
+    fn hear(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(asked) = self.line.asked.poll_pop(context) {
+            match asked {
+                Asked::More => self.wanted = true,
+                Asked::Left => self.has_left = true,
+            }
+        }
+    }
+}
+
+impl Exchange for FarEnd {
+    async fn reply(&mut self, _: &Shard, _: &str, reply: Reply) -> Result<(), Gone> {
+        self.say(Said::Reply(reply));
+        Ok(())
+    }
+
+    fn open(&mut self, _: &Shard, _: &str, head: Reply) -> Result<(), Gone> {
+        self.say(Said::Open(head));
+        Ok(())
+    }
+
+    async fn room(&mut self) -> Result<usize, Gone> {
+        poll_fn(|context| {
+            if !self.wanted && !self.has_left {
+                self.hear(context);
+            }
+            match (self.has_left, self.wanted) {
+                (true, _) => Poll::Ready(Err(Gone)),
+                (false, true) => Poll::Ready(Ok(BATCH_BYTES)),
+                (false, false) => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        if !self.out.is_empty() {
+            self.wanted = false;
+            let batch = mem::take(&mut self.out);
+            self.say(Said::Bytes(batch));
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), Gone> {
+        self.say(Said::End);
+        Ok(())
+    }
+
+    fn poll_gone(&mut self, _: &Shard, context: &mut Context<'_>) -> Poll<()> {
+        self.hear(context);
+        if self.has_left {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
