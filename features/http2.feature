@@ -60,6 +60,24 @@ Feature: HTTP/2
     And each error event of Ann holds
       | code | "CANCELED" |
 
+  # Wherever the task lives, it is read over one connection and canceled over another.
+  Scenario Outline: no token follows a cancel from elsewhere
+    Given a daemon started with --shards 2 --mock-tokens-per-s <pace>
+    And every request goes over one connection of HTTP/2
+    And the client enqueues a task
+      | max_tokens | 100000 |
+    And Ann opens /v2/tasks/{task}/events
+    And Ann has received 3 tokens
+    When every request goes over a connection of its own again
+    And the client sends POST /v2/tasks/{task}/cancel
+    Then the answer is 204
+    And no token reaches Ann any more
+
+    Examples:
+      | pace |
+      | 200  |
+      | 1000 |
+
   Scenario: a task that ends with its readers ends when its last stream is reset
     Given a daemon started with --mock-tokens-per-s 20
     And every request goes over one connection of HTTP/2

@@ -237,8 +237,9 @@ impl Body {
         })
     }
 
-    /// Takes what has arrived before the last answer on the connection, without waiting for more.
+    /// Takes what has arrived, without waiting for more.
     pub(crate) fn take_arrived(&mut self) -> Result<Vec<u8>, String> {
+        self.connection.take_turns();
         let stream = self.stream.as_mut().ok_or("the stream was reset")?;
         let mut arrived = Vec::new();
         let over = self.connection.run(poll_fn(|context| {

@@ -92,9 +92,8 @@ async fn answer(exchange: &mut impl Exchange, shard: &Rc<Shard>, mut call: Box<C
     loop {
         let reply = match routes::run(shard, &call) {
             Outcome::Reply(reply) => reply,
-            Outcome::ReplyAfterReaders(reply) => {
-                // Readers that were woken before us write before us.
-                glommio::executor().yield_task_queue_now().await;
+            Outcome::ReplyAfterReaders(task, reply) => {
+                reader::until_written(shard, task).await;
                 reply
             }
             Outcome::Stream(subscription) => {

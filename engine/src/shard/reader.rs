@@ -33,6 +33,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of the log framed at a time: one socket buffer's worth.
 pub const BATCH_BYTES: usize = 64 * 1024;
 
+/// How long the answer to a cancel waits for readers in the middle of a write. A loaded core needs
+/// less; a client that takes nothing is not waited for longer.
+const LAST_WRITES: Duration = Duration::from_millis(100);
+
 /// What a reader reads, and how far it has come.
 pub struct Subscription {
     /// The task.
@@ -79,6 +83,28 @@ pub(super) async fn read(
         }
         Err(Gone) => Fate::Gone,
     }
+}
+
+/// Waits until the task's readers have written what they had to say, so that what is answered next
+/// comes after it.
+pub(super) async fn until_written(shard: &Shard, task: Uuid) {
+    // Readers that were just woken have their turn, and then the connections that carry them.
+    for _ in 0..2 {
+        glommio::executor().yield_task_queue_now().await;
+    }
+    let Some(task) = shard.table.borrow().get(task) else {
+        return;
+    };
+    let mut timer = Timer::new(LAST_WRITES);
+    poll_fn(|context| {
+        let mut task = task.borrow_mut();
+        if !task.is_being_written() {
+            return Poll::Ready(());
+        }
+        task.notify(context.waker());
+        Pin::new(&mut timer).poll(context).map(drop)
+    })
+    .await;
 }
 
 /// The task is not here: it moved while the reader was on its way, or it was forgotten.
@@ -154,7 +180,10 @@ impl<'s> Attached<'s> {
                 News::End => return Ok(Way::End),
                 News::Moved => return Ok(Way::Moved),
             }
-            exchange.flush().await?;
+            self.task.borrow_mut().begin_write();
+            let written = exchange.flush().await;
+            self.task.borrow_mut().end_write();
+            written?;
         }
     }
 

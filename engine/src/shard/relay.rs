@@ -5,16 +5,15 @@
 //! line between the two:
 //!
 //! ```text
-//!   connection's shard                        task's home
-//!   NearEnd ──────── asked: More, Left ─────────► FarEnd
-//!           ◄─────── said: Reply, Open, Bytes, End ───
+//!   connection's shard                         task's home
+//!   NearEnd ──────────── echoes: Taken, Left ──────► FarEnd
+//!           ◄─────── said: Reply, Open, Bytes, End ─────
 //! ```
 //!
 //! The far end is an [`Exchange`] like any other: it runs the request, attaches to the task's log,
 //! and when the task is stolen it moves on to the thief. It says one batch of events and no more
-//! until it is asked, which the near end does when the client has taken the last one. So a client
-//! that takes nothing costs one batch, a batch costs one wake, and no place in the line is ever
-//! missing.
+//! until the near end has handed that to the client. So a client that takes nothing costs one batch,
+//! a batch costs one wake each way, and no place in the line is ever missing.
 
 use std::{
     future::poll_fn,
@@ -38,8 +37,8 @@ use crate::shared::ring::Ring;
 const BATCH_BYTES: usize = 16 * 1024;
 /// A head, a batch and the end are all that can be under way.
 const SAID_MAX: usize = 3;
-/// The wish for another batch, and the news that the client has left.
-const ASKED_MAX: usize = 2;
+/// A batch was taken, and the client has left.
+const ECHOES_MAX: usize = 2;
 
 /// What the far end says.
 enum Said {
@@ -53,17 +52,17 @@ enum Said {
     End,
 }
 
-/// What the near end asks.
-enum Asked {
-    /// Another batch.
-    More,
-    /// Nothing any more: the client has left.
+/// What the near end answers.
+enum Echo {
+    /// The client has taken the batch.
+    Taken,
+    /// The client has left.
     Left,
 }
 
 struct Line {
     said: Ring<Said>,
-    asked: Ring<Asked>,
+    echoes: Ring<Echo>,
 }
 
 /// An exchange on its way to the home of its task.
@@ -82,10 +81,18 @@ pub(super) async fn follow(
 ) -> Fate {
     let line = Arc::new(Line {
         said: Ring::new(SAID_MAX),
-        asked: Ring::new(ASKED_MAX),
+        echoes: Ring::new(ECHOES_MAX),
     });
     let near = NearEnd(Arc::clone(&line));
-    send(shard, home, FarEnd::new(line), errand);
+    send(
+        shard,
+        home,
+        FarEnd {
+            line,
+            out: Vec::new(),
+        },
+        errand,
+    );
     near.hand_on(client, shard, correlation_id).await.into()
 }
 
@@ -123,7 +130,9 @@ impl NearEnd {
                     client.put(&bytes);
                     drop(bytes);
                     client.flush().await?;
-                    self.ask(Asked::More);
+                    // The connection writes it in its own turn, and only then it is on its way.
+                    glommio::executor().yield_task_queue_now().await;
+                    self.echo(Echo::Taken);
                 }
                 Said::End => return client.finish().await,
             }
@@ -140,52 +149,30 @@ impl NearEnd {
         .await
     }
 
-    fn ask(&self, asked: Asked) {
-        let room = self.0.asked.push(asked).is_ok();
-        assert!(room, "one wish a batch and one farewell fit");
-        self.0.asked.ring();
+    fn echo(&self, echo: Echo) {
+        let room = self.0.echoes.push(echo).is_ok();
+        assert!(room, "one echo a batch and one farewell fit");
+        self.0.echoes.ring();
     }
 }
 
 impl Drop for NearEnd {
     fn drop(&mut self) {
-        self.ask(Asked::Left);
+        self.echo(Echo::Left);
     }
 }
 
 /// The task's end. It moves with the task.
 struct FarEnd {
     line: Arc<Line>,
-    /// Another batch is wanted. The first one needs no asking.
-    wanted: bool,
-    has_left: bool,
     out: Vec<u8>,
 }
 
 impl FarEnd {
-    fn new(line: Arc<Line>) -> Self {
-        Self {
-            line,
-            wanted: true,
-            has_left: false,
-            out: Vec::new(),
-        }
-    }
-
     fn say(&self, said: Said) {
         let room = self.line.said.push(said).is_ok();
         assert!(room, "a head, a batch and the end fit");
         self.line.said.ring();
-    }
-
-    /// Takes in what was asked, and leaves word to be woken by the next.
-    fn hear(&mut self, context: &mut Context<'_>) {
-        while let Poll::Ready(asked) = self.line.asked.poll_pop(context) {
-            match asked {
-                Asked::More => self.wanted = true,
-                Asked::Left => self.has_left = true,
-            }
-        }
     }
 }
 
@@ -200,18 +187,9 @@ impl Exchange for FarEnd {
         Ok(())
     }
 
+    /// The last batch was taken, or it would still be flushed.
     async fn room(&mut self) -> Result<usize, Gone> {
-        poll_fn(|context| {
-            if !self.wanted && !self.has_left {
-                self.hear(context);
-            }
-            match (self.has_left, self.wanted) {
-                (true, _) => Poll::Ready(Err(Gone)),
-                (false, true) => Poll::Ready(Ok(BATCH_BYTES)),
-                (false, false) => Poll::Pending,
-            }
-        })
-        .await
+        Ok(BATCH_BYTES)
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -219,12 +197,15 @@ impl Exchange for FarEnd {
     }
 
     async fn flush(&mut self) -> Result<(), Gone> {
-        if !self.out.is_empty() {
-            self.wanted = false;
-            let batch = mem::take(&mut self.out);
-            self.say(Said::Bytes(batch));
+        if self.out.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let batch = mem::take(&mut self.out);
+        self.say(Said::Bytes(batch));
+        match poll_fn(|context| self.line.echoes.poll_pop(context)).await {
+            Echo::Taken => Ok(()),
+            Echo::Left => Err(Gone),
+        }
     }
 
     async fn finish(&mut self) -> Result<(), Gone> {
@@ -232,12 +213,8 @@ impl Exchange for FarEnd {
         Ok(())
     }
 
+    /// While no batch is under way, there is only one thing to hear.
     fn poll_gone(&mut self, _: &Shard, context: &mut Context<'_>) -> Poll<()> {
-        self.hear(context);
-        if self.has_left {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        self.line.echoes.poll_pop(context).map(drop)
     }
 }

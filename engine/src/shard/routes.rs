@@ -43,8 +43,8 @@ use crate::{
 pub enum Outcome {
     /// Answers it.
     Reply(Reply),
-    /// Answers it after the readers that were just woken have had their turn.
-    ReplyAfterReaders(Reply),
+    /// Answers it after the task's readers have written what they had to say.
+    ReplyAfterReaders(Uuid, Reply),
     /// Streams a task.
     Stream(Subscription),
     /// Answers it when another thread has.

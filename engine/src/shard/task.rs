@@ -100,6 +100,8 @@ pub struct Task {
     /// A thief has it: readers go on to the directory's answer.
     moved: bool,
     readers: usize,
+    /// Readers in the middle of a write.
+    writes: usize,
     waiting: Vec<Waker>,
 }
 
@@ -117,6 +119,7 @@ impl Task {
             state: TaskState::Queued,
             moved: false,
             readers: 0,
+            writes: 0,
             waiting: Vec::new(),
         }
     }
@@ -158,6 +161,24 @@ impl Task {
     /// Whether nobody reads it.
     pub fn is_unread(&self) -> bool {
         self.readers == 0
+    }
+
+    /// One of the readers writes.
+    pub fn begin_write(&mut self) {
+        self.writes += 1;
+    }
+
+    /// It has written, or its client is gone.
+    pub fn end_write(&mut self) {
+        self.writes -= 1;
+        if self.writes == 0 && self.has_ended() {
+            self.wake_readers();
+        }
+    }
+
+    /// Whether one of the readers is in the middle of a write.
+    pub fn is_being_written(&self) -> bool {
+        self.writes > 0
     }
 
     /// Wakes `reader` when the log grows or the task moves.

@@ -16,6 +16,11 @@ fn speak(world: &mut World) {
     world.http2 = Some(Http2::open(addr).holds());
 }
 
+#[when("every request goes over a connection of its own again")]
+fn speak_as_ever(world: &mut World) {
+    world.http2 = None;
+}
+
 fn connection(world: &World) -> Result<Http2, String> {
     let connection = world.http2.clone();
     connection.ok_or_else(|| "no request goes over HTTP/2".to_owned())

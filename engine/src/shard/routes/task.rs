@@ -307,7 +307,7 @@ pub(super) fn cancel(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
         .borrow_mut()
         .cancel(&task, CancelReason::Requested)
     {
-        Cancel::Done => Ok(Outcome::ReplyAfterReaders(Reply::empty(204))),
+        Cancel::Done => Ok(Outcome::ReplyAfterReaders(id, Reply::empty(204))),
         Cancel::InTransit => Ok(Outcome::InTransit(id)),
     }
 }
