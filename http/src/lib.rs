@@ -1,8 +1,9 @@
 //! HTTP/1.1 framing and event streams, without I/O.
 //!
 //! This crate turns bytes into events and events into bytes. In scope: HTTP/1.0 and 1.1 messages
-//! (RFC 9110, RFC 9112) from either side of a connection, and event streams (WHATWG HTML §9.2). Out
-//! of scope: HTTP/2, TLS, routes, cookies, compression, and what any body means.
+//! (RFC 9110, RFC 9112) from either side of a connection, event streams (WHATWG HTML §9.2), and
+//! what the head of a request means that HTTP/2 has taken apart ([`server::Parts`]). Out of scope:
+//! the frames of HTTP/2, TLS, routes, cookies, compression, and what any body means.
 //!
 //! It opens no socket, reads no clock, starts no thread and draws no random number. The owner of a
 //! connection does those, and runs this loop:
