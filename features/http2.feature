@@ -145,6 +145,20 @@ Feature: HTTP/2
     When the client stores an artifact of 200 bytes
     Then the answer is 201
 
+  Scenario: bodies that are longer than a window arrive side by side
+    Given a daemon
+    And every request goes over one connection of HTTP/2
+    When the client stores 30 artifacts of 300000 bytes at once
+    Then every answer is 201
+
+  Scenario: a body that does not come is not waited for
+    Given a daemon started with --body-timeout-ms 200
+    And every request goes over one connection of HTTP/2
+    When the client begins a task and sends no body
+    Then the answer is 408 INVALID_PARAMS
+    When the client sends GET /livez
+    Then the answer is 200
+
   Scenario: a head that is too long is refused, and the connection goes on
     Given a daemon
     And every request goes over one connection of HTTP/2

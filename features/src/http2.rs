@@ -127,6 +127,18 @@ impl Http2 {
         })
     }
 
+    /// Sends the head of `request`, promises a body, and reads the answer that comes without one.
+    pub(crate) fn send_head(&self, request: &Request) -> Result<Answer, String> {
+        self.run(async {
+            let mut requests = self.0.requests.clone().ready().await.map_err(told)?;
+            let begun = requests.send_request(head(request)?, false);
+            let (answer, _body) = begun.map_err(told)?;
+            let (mut answer, mut stream) = split(answer.await.map_err(told)?);
+            poll_fn(|context| poll_body(&mut stream, &mut answer.body, context)).await?;
+            Ok(answer)
+        })
+    }
+
     /// Begins `request` without its body, waits until the daemon knows of it, and resets it.
     pub(crate) fn begin_and_reset(&self, request: &Request) -> Result<(), String> {
         self.run(async {

@@ -1,6 +1,7 @@
 //! What only HTTP/2 has: many streams over one connection, resets, and a farewell.
 
 use cucumber::{given, then, when};
+use serde_json::json;
 
 use crate::claim::Claim;
 use crate::client::{Answer, Request};
@@ -91,16 +92,46 @@ fn send_long_field(world: &mut World, path: String, characters: usize) {
     world.answers.extend(answer);
 }
 
-#[when("the client begins tasks and resets them until it is cut off")]
-fn reset_again_and_again(world: &mut World) {
+#[when(regex = r"^the client stores (\d+) artifacts of (\d+) bytes at once$")]
+fn store_at_once(world: &mut World, artifacts: usize, bytes: usize) {
+    let request = |number: usize| {
+        let content = format!("{number}{}", "x".repeat(bytes));
+        let body = json!({"kind": "other", "content": content}).to_string();
+        world.compose("the client", "POST", "/v2/artifacts", Some(&body))
+    };
+    let requests: Result<Vec<_>, _> = (0..artifacts).map(request).collect();
+    let answers = connection(world).and_then(|http2| http2.send_all(&requests?));
+    world.answers.extend(answers.holds());
+}
+
+#[then(regex = r"^every answer is (\d+)$")]
+fn every_answer(world: &mut World, status: u16) {
+    for answer in &world.answers {
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+}
+
+#[when("the client begins a task and sends no body")]
+fn begin(world: &mut World) {
+    let request = begun_task();
+    let answer = connection(world).and_then(|http2| http2.send_head(&request));
+    world.answers.push(answer.holds());
+}
+
+fn begun_task() -> Request {
     let (method, path) = ("POST".to_owned(), "/v2/tasks".to_owned());
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-    let request = Request {
+    Request {
         method,
         path,
         headers,
         body: None,
-    };
+    }
+}
+
+#[when("the client begins tasks and resets them until it is cut off")]
+fn reset_again_and_again(world: &mut World) {
+    let request = begun_task();
     let http2 = connection(world).holds();
     /// Far more than an honest client takes back on one connection.
     const RESETS: usize = 2000;
