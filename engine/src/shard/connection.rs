@@ -68,7 +68,8 @@ async fn greet(shard: &Rc<Shard>, mut stream: TcpStream) {
     }
     let peer = peer(&stream);
     match greeting::read(shard, &mut stream).await {
-        Greeting::Http2(begun) => http2::serve(shard, stream, peer, begun).await,
+        // In a box: what it needs is far more than a connection of HTTP/1.1 should set aside.
+        Greeting::Http2(begun) => Box::pin(http2::serve(shard, stream, peer, begun)).await,
         Greeting::Http1(begun) => {
             let mut http = server::Connection::new(shard.limits());
             http.receive(&begun);

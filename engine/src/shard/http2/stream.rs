@@ -62,12 +62,11 @@ struct Stream {
 impl Stream {
     async fn live(mut self, common: &Common, request: http::Request<RecvStream>) {
         let shard = &common.shard;
-        // The fate is told by whether there is an answer.
-        let _ = match self.call(common, request).await {
+        match self.call(common, request).await {
             Ok(call) => self.serve(shard, call).await,
-            Err(Failed::Refused(refusal)) => self.refuse(shard, &refusal).await.into(),
-            Err(Failed::Gone) => Fate::Gone,
-        };
+            Err(Failed::Refused(refusal)) => self.refuse(shard, &refusal).await,
+            Err(Failed::Gone) => {}
+        }
         common.patience.note(self.body.is_some());
     }
 
@@ -97,19 +96,17 @@ impl Stream {
         self.respond.send_informational(interim).map_err(|_| Gone)
     }
 
-    async fn serve(&mut self, shard: &Rc<Shard>, call: Box<Call>) -> Fate {
+    async fn serve(&mut self, shard: &Rc<Shard>, call: Box<Call>) {
         let correlation_id = call.correlation_id.clone();
-        match exchange::run(self, shard, Errand::Answer(call)).await {
-            Fate::Moves(home, errand) => {
-                relay::follow(self, shard, &correlation_id, home, errand).await
-            }
-            fate => fate,
+        if let Fate::Moves(home, errand) = exchange::run(self, shard, Errand::Answer(call)).await {
+            relay::follow(self, shard, &correlation_id, home, errand).await;
         }
     }
 
-    async fn refuse(&mut self, shard: &Shard, refusal: &Refusal) -> Result<(), Gone> {
+    async fn refuse(&mut self, shard: &Shard, refusal: &Refusal) {
         let (reply, correlation_id) = routes::misread(refusal);
-        self.reply(shard, &correlation_id, reply).await
+        // Whoever is gone already needs no answer.
+        let _ = self.reply(shard, &correlation_id, reply).await;
     }
 
     fn send_head(&mut self, head: http::Response<()>, is_all: bool) -> Result<(), Gone> {
