@@ -133,13 +133,13 @@ impl Exchange {
     /// Takes bytes from the socket. `emit` is called for each event, in order.
     pub fn receive(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event)) {
         self.connection.receive(bytes);
-        self.read(emit);
+        self.read(MALFORMED, emit);
     }
 
     /// Takes that the engine has closed its side; the exchange is over then.
     pub fn receive_end(&mut self, emit: &mut dyn FnMut(Event)) {
         self.connection.receive_end();
-        self.read(emit);
+        self.read(CUT_SHORT, emit);
     }
 
     /// Whether the last event was told.
@@ -155,7 +155,8 @@ impl Exchange {
         (self.is_over() && self.connection.is_reusable()).then_some(self.connection)
     }
 
-    fn read(&mut self, emit: &mut dyn FnMut(Event)) {
+    /// Reads what is here. `fault` is what it means if that can be no answer.
+    fn read(&mut self, fault: &'static str, emit: &mut dyn FnMut(Event)) {
         while !self.is_over() {
             let read = match self.connection.poll() {
                 Ok(client::Event::NeedMore) => return,
@@ -178,7 +179,7 @@ impl Exchange {
                     self.telling.end(emit);
                     Ok(Progress::Over)
                 }
-                Err(fault) => Err(broken(fault.reason)),
+                Err(_) => Err(broken(fault)),
             };
             match read {
                 Ok(Progress::NeedMore) => {}
@@ -271,6 +272,8 @@ impl State {
     }
 }
 
+const MALFORMED: &str = "the engine's answer is malformed";
+const CUT_SHORT: &str = "the engine closed before its answer had ended";
 const UNREADABLE: &str = "the engine's answer can't be read";
 const TOO_LONG: &str = "the engine's answer is longer than allowed";
 
