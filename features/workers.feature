@@ -176,6 +176,22 @@ Feature: Workers
       | ready            | false     |
       | replicas.0.state | "unready" |
 
+  Scenario: an engine that fails task after task is left alone for a while, however healthy it says it is
+    Given an engine called sick started with --fault status:500
+    And a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{sick}", "slots": 1, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | ready | true |
+    When the client enqueues tasks until one is answered 503
+      | model_ref | "scripted" |
+    Then the answer is 503 POOL_UNAVAILABLE
+    And GET /v2/pools/gpu/health comes to hold
+      | ready      | false                            |
+      | last_error | mentions fail one after the other |
+
   Scenario: a caller's trace reaches the engine
     Given every request carries traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
     And a daemon

@@ -63,6 +63,7 @@
 //! single-threaded `&mut self`.
 
 pub mod admission;
+pub mod breaker;
 pub mod budget;
 pub mod deadline;
 pub mod device_mask;

@@ -11,7 +11,7 @@ use orchestratord_gpu::{
     EngineKind,
     probe::{self, Properties},
 };
-use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState};
+use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState, breaker::Trust};
 use ureq::Agent;
 
 use crate::{
@@ -70,6 +70,12 @@ impl Watcher {
         let agent = agent();
         let mut wait = WAIT_MIN;
         while self.is_wanted() {
+            if let Some(rest) = self.rest_of_distrust() {
+                if !self.hear(rest) {
+                    return;
+                }
+                continue;
+            }
             let rest = match ask(&agent, self.pool.kind, &self.endpoint) {
                 Ok(properties) => {
                     self.note(&properties);
@@ -89,11 +95,26 @@ impl Watcher {
                     rest
                 }
             };
-            match self.notices.recv_timeout(rest) {
-                Ok(Notice::LookAgain) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            if !self.hear(rest) {
+                return;
             }
         }
+    }
+
+    /// How long no task goes there whatever it answers, because they have failed there one after the
+    /// other.
+    fn rest_of_distrust(&self) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        match self.replica.condition.trust(now) {
+            Trust::NothingUntil(then) => Some(then.since(now)),
+            Trust::OneTask | Trust::Full => None,
+        }
+    }
+
+    /// Rests until it is told to look again. `false`: nobody will ever tell.
+    fn hear(&self, rest: Duration) -> bool {
+        let heard = self.notices.recv_timeout(rest);
+        !matches!(heard, Err(RecvTimeoutError::Disconnected))
     }
 
     fn is_wanted(&self) -> bool {

@@ -130,7 +130,37 @@ async fn carry_out(shard: Rc<Shard>, ask: Ask, hung_up: HungUp) {
 }
 
 fn tell(shard: &Shard, ask: &Ask, event: Event) {
+    match &event {
+        Event::End { .. } if ask.replica.condition.task_succeeded() => look_again(ask),
+        Event::Fault(Fault::Broken(_)) => distrust(shard, ask),
+        _ => {}
+    }
     shard.table.borrow_mut().said(ask.sequence, event);
+}
+
+/// A task broke there. If that was one too many, no more go there for a while, whatever the server
+/// answers to a probe.
+fn distrust(shard: &Shard, ask: &Ask) {
+    if ask.replica.condition.task_failed(shard.shared.clock.now()) {
+        broke(shard, ask, "its tasks fail one after the other".to_owned());
+    }
+    look_again(ask);
+}
+
+fn broke(shard: &Shard, ask: &Ask, reason: String) {
+    readiness::advance(
+        &shard.shared,
+        &ask.pool,
+        ask.place,
+        ReplicaEvent::Broke,
+        Some(reason),
+    );
+}
+
+fn look_again(ask: &Ask) {
+    if let Reach::Remote(remote) = &ask.replica.reach {
+        remote.look_again();
+    }
 }
 
 /// Asks and listens until the server has said everything.
@@ -147,29 +177,14 @@ async fn converse(shard: &Rc<Shard>, ask: &Ask) -> Result<(), Fault> {
         return Ok(());
     }
     let connection = connect(addr).await.map_err(|error| {
-        doubt(shard, ask, remote, &error);
+        // No more is sent there until it answers a probe.
+        broke(shard, ask, format!("it can't be reached: {}", error.kind()));
         Fault::Broken("the engine can't be reached".into())
     })?;
     match exchange(shard, ask, remote, connection).await? {
         Said::Something => Ok(()),
-        Said::Nothing => {
-            remote.look_again();
-            Err(Fault::Broken("the engine closed the connection".into()))
-        }
+        Said::Nothing => Err(Fault::Broken("the engine closed the connection".into())),
     }
-}
-
-/// The server can't be reached: no more is sent there until it answers a probe.
-fn doubt(shard: &Shard, ask: &Ask, remote: &Remote, error: &io::Error) {
-    let reason = format!("it can't be reached: {}", error.kind());
-    readiness::advance(
-        &shard.shared,
-        &ask.pool,
-        ask.place,
-        ReplicaEvent::Broke,
-        Some(reason),
-    );
-    remote.look_again();
 }
 
 async fn connect(addr: SocketAddr) -> io::Result<Connection> {
@@ -217,7 +232,6 @@ async fn exchange(
             Ok(0) | Err(_) if !heard => return Ok(Said::Nothing),
             Ok(0) | Err(_) => {
                 exchange.receive_end(&mut |event| tell(shard, ask, event));
-                remote.look_again();
                 shard.flush_outbox();
                 return Ok(Said::Something);
             }

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState};
+use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState, breaker::Trust};
 
 use super::{Shared, snapshot::Pool, stage::Stage};
 use crate::shard::mailbox::Message;
@@ -15,6 +15,8 @@ const FULL_MAILBOX_WAIT: Duration = Duration::from_micros(50);
 
 /// Something happened to the replica at this place, and what caused it if something went wrong.
 /// Whether that could happen in its state; if not, nothing has changed.
+///
+/// What brings slots is not for a shard to say: it would wait for the others' mailboxes.
 pub fn advance(
     shared: &Shared,
     pool: &Arc<Pool>,
@@ -25,14 +27,19 @@ pub fn advance(
     let Some(replica) = pool.replicas.get(place) else {
         return false;
     };
-    let before = replica.condition.state();
     let Some(state) = replica.condition.advance(event, error) else {
         return false;
     };
     let is_ready = state == ReplicaState::Ready;
-    pool.scheduling
-        .offer(place, if is_ready { replica.slots_total } else { 0 });
-    if is_ready && before != ReplicaState::Ready {
+    let slots = match replica.condition.trust(shared.clock.now()) {
+        _ if !is_ready => 0,
+        Trust::Full => replica.slots_total,
+        Trust::OneTask => 1,
+        Trust::NothingUntil(_) => 0,
+    };
+    let slots_before = pool.scheduling.replica_slots_offered(place);
+    pool.scheduling.offer(place, slots);
+    if slots > slots_before {
         // Tasks may have waited for a slot of this replica.
         tell_shards(shared, || Message::LookForWork {
             pool: Arc::clone(pool),

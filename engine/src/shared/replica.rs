@@ -10,7 +10,10 @@ use std::{
 
 use crossbeam::channel::Sender;
 use orchestratord_gpu::{Generation, SequenceKey, SessionKey};
-use orchestratord_sched::{DeviceMask, ReplicaEvent, ReplicaState, ShardId};
+use orchestratord_sched::{
+    DeviceMask, Instant, ReplicaEvent, ReplicaState, ShardId,
+    breaker::{Breaker, Trust},
+};
 
 use crate::{
     endpoint::Endpoint,
@@ -114,9 +117,16 @@ impl Replica {
     }
 }
 
+struct Standing {
+    state: ReplicaState,
+    last_error: Option<String>,
+    /// What its tasks have met.
+    breaker: Breaker,
+}
+
 /// Where a replica stands: written by whoever looks after its engine, read by everybody.
 pub struct Condition {
-    inner: Mutex<(ReplicaState, Option<String>)>,
+    inner: Mutex<Standing>,
     /// The bits of a double from 0 to 1; not a number while nothing was told.
     kv_cache_usage: AtomicU64,
 }
@@ -124,7 +134,11 @@ pub struct Condition {
 impl Default for Condition {
     fn default() -> Self {
         Self {
-            inner: Mutex::new((ReplicaState::Starting, None)),
+            inner: Mutex::new(Standing {
+                state: ReplicaState::Starting,
+                last_error: None,
+                breaker: Breaker::default(),
+            }),
             kv_cache_usage: AtomicU64::new(f64::NAN.to_bits()),
         }
     }
@@ -133,21 +147,36 @@ impl Default for Condition {
 impl Condition {
     /// The state now.
     pub fn state(&self) -> ReplicaState {
-        self.lock().0
+        self.lock().state
     }
 
     /// What last went wrong.
     pub fn last_error(&self) -> Option<String> {
-        self.lock().1.clone()
+        self.lock().last_error.clone()
+    }
+
+    /// How much it is trusted with after what its tasks have met.
+    pub fn trust(&self, now: Instant) -> Trust {
+        self.lock().breaker.trust(now)
+    }
+
+    /// A task fared well there. Whether that changes how much it is trusted with.
+    pub fn task_succeeded(&self) -> bool {
+        self.lock().breaker.succeeded()
+    }
+
+    /// A task failed there, and not by its own fault. Whether that changes how much it is trusted with.
+    pub fn task_failed(&self, now: Instant) -> bool {
+        self.lock().breaker.failed(now)
     }
 
     /// Something happened to it, and what caused it if something went wrong. The state from now on;
     /// `None` if that cannot happen in its state, as when an engine answers a probe after it was let go.
     pub fn advance(&self, event: ReplicaEvent, error: Option<String>) -> Option<ReplicaState> {
         let mut inner = self.lock();
-        let state = inner.0.next(event)?;
-        inner.0 = state;
-        inner.1 = error.or(inner.1.take());
+        let state = inner.state.next(event)?;
+        inner.state = state;
+        inner.last_error = error.or(inner.last_error.take());
         Some(state)
     }
 
@@ -162,8 +191,8 @@ impl Condition {
         self.kv_cache_usage.store(usage.to_bits(), Relaxed);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (ReplicaState, Option<String>)> {
-        // A panic while it was held can't have left half a pair behind.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Standing> {
+        // A panic while it was held can't have left half of it behind.
         self.inner
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -110,6 +110,15 @@ impl<T> Pool<T> {
         self.replicas[replica.0].taken()
     }
 
+    /// How many slots this replica offers.
+    ///
+    /// # Panics
+    /// If the pool has no such replica.
+    #[must_use]
+    pub fn replica_slots_offered(&self, replica: ReplicaIndex) -> u32 {
+        self.replicas[replica.0].offered()
+    }
+
     /// How many slots the replicas offer together.
     #[must_use]
     pub fn slots_total(&self) -> u32 {
