@@ -22,7 +22,11 @@ use crate::{
     settings::{Settings, StartError, engine::EngineSettings},
     shard::{self, mailbox::MAILBOX_MAX},
     shared::{
-        Shared, directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot,
+        Shared,
+        directory::Directory,
+        ring::Ring,
+        sessions::Sessions,
+        snapshot::{Pool, Snapshot},
         stage::Stages,
     },
     store,
@@ -198,7 +202,6 @@ fn supervisors(shared: &Arc<Shared>) -> Result<Engines, StartError> {
 /// What is printed when the daemon serves: where, with what, and a line to paste.
 fn banner(shared: &Shared) -> String {
     let pools = shared.pools();
-    let pool = &pools.pools[0];
     let addr = shared.addr;
     let (key, header) = if shared.settings.keys.required() {
         (
@@ -208,15 +211,13 @@ fn banner(shared: &Shared) -> String {
     } else {
         ("not needed: only this machine can reach the address", "")
     };
-    let state = match pool.last_error() {
-        Some(error) => format!("        it is down: {error}; it is probed again and again\n"),
-        None => String::new(),
-    };
+    let lines: String = pools.pools.iter().map(|pool| line(pool)).collect();
+    // There is always a pool: the settings describe at least one.
+    let model = pools.pools.first().map_or("", |pool| &pool.model);
     format!(
         "orchestratord {version} listens on http://{addr}\n\
          shards  {shards}, each pinned to a core\n\
-         pool    `{id}` serves the model `{model}` ({engine} engine, {slots} slots, {ctx} tokens of context)\n\
-         {state}\
+         {lines}\
          key     {key}\n\
          try     curl -sN{header} http://{addr}$(curl -s{header} http://{addr}/v2/tasks \
          -H 'Content-Type: application/json' \
@@ -224,10 +225,14 @@ fn banner(shared: &Shared) -> String {
          sed 's/.*\"sse\":\"\\([^\"]*\\).*/\\1/')\n",
         version = env!("CARGO_PKG_VERSION"),
         shards = shared.settings.shards,
-        id = pool.id,
-        model = pool.model,
-        engine = pool.engine,
-        slots = pool.slots_total(),
-        ctx = pool.ctx_max,
     )
+}
+
+/// What the banner says of a pool.
+fn line(pool: &Pool) -> String {
+    let state = match pool.last_error() {
+        Some(error) => format!("        it is down: {error}; it is tried again and again\n"),
+        None => String::new(),
+    };
+    format!("pool    {}\n{state}", pool.settings.describe())
 }

@@ -2,7 +2,10 @@
 //!
 //! Exit codes: 0 stopped as asked, 1 a thread died, 2 it could not start.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use orchestratord::{
     cli::{CheckArguments, Cli, Command, KeysCommand, ServeArguments},
@@ -75,7 +78,8 @@ fn limit_compute_threads(arguments: &ServeArguments) {
 
 fn check(arguments: CheckArguments) -> Result<ExitCode, StartError> {
     if arguments.schema {
-        println!("{:#}", schema::settings());
+        // Whoever reads it may have read enough.
+        let _ = writeln!(io::stdout(), "{:#}", schema::settings());
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::check(arguments.serve)?;
@@ -86,13 +90,7 @@ fn check(arguments: CheckArguments) -> Result<ExitCode, StartError> {
         settings.shards, machine.cpus
     );
     for pool in &settings.pools {
-        println!(
-            "  pool `{}`: model `{}` on the {} engine, {} slots",
-            pool.id,
-            pool.engine.model(),
-            pool.engine.name(),
-            pool.slots
-        );
+        println!("  pool {}", pool.describe());
     }
     println!(
         "  at most {} connections at a time",

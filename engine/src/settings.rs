@@ -4,6 +4,7 @@
 //! without touching the machine; what the machine must offer is `preflight`'s business. Where it was said
 //! (a flag, a variable, the file) is `layers`' business.
 
+pub mod bounds;
 pub mod engine;
 pub mod file;
 pub mod layers;
@@ -14,7 +15,7 @@ use std::{env, fmt, path::PathBuf, thread, time::Duration};
 
 use orchestratord_sched::{budget::Allowance, session::SessionRules};
 
-use self::pool::PoolSettings;
+use self::{bounds::within, pool::PoolSettings};
 use crate::{
     cli::{LogFormat, ServeArguments},
     control::settings::BindingSettings,
@@ -26,7 +27,7 @@ use crate::{
 /// Shards beyond this are a typing mistake: no machine has more cores that serve one socket well.
 const SHARDS_MAX: u16 = 256;
 /// Sessions that are kept at a time: more are some gigabytes.
-const SESSIONS_MAX: usize = 1 << 24;
+const SESSIONS_MAX: u64 = 1 << 24;
 
 /// Why the daemon does not start, and what to do about it. Exit code 2.
 #[derive(Debug)]
@@ -110,8 +111,7 @@ impl Settings {
     ///
     /// The first thing that can't work, with its remedy.
     pub fn check(arguments: ServeArguments) -> Result<Self, StartError> {
-        let cores = cores();
-        let shards = bounded("--shards", arguments.shards.unwrap_or(cores), SHARDS_MAX)?;
+        let shards = within("shards", arguments.shards.unwrap_or_else(cores))?;
         let keys = keys(&arguments)?;
         Ok(Self {
             addr: arguments.addr,
@@ -146,53 +146,33 @@ fn cores() -> u16 {
     u16::try_from(cores).unwrap_or(SHARDS_MAX).min(SHARDS_MAX)
 }
 
-fn bounded<N: PartialOrd + Default + fmt::Display>(
-    flag: &str,
-    value: N,
-    max: N,
-) -> Result<N, StartError> {
-    if value > N::default() && value <= max {
-        return Ok(value);
-    }
-    Err(StartError::new(
-        format!("{flag} is {value}"),
-        format!("give a number from 1 to {max}"),
-    ))
-}
-
 fn timeouts(arguments: &ServeArguments) -> Result<Timeouts, StartError> {
-    let timeout = |flag: &str, ms: u64| match ms {
-        0 => Err(StartError::new(
-            format!("{flag} is 0"),
-            "give a number of milliseconds: everything that waits has a bound",
-        )),
-        ms => Ok(Duration::from_millis(ms)),
-    };
+    let timeout = |key: &str, ms: u64| within(key, ms).map(Duration::from_millis);
     Ok(Timeouts {
-        head: timeout("--head-timeout-ms", arguments.head_timeout_ms)?,
-        body: timeout("--body-timeout-ms", arguments.body_timeout_ms)?,
-        idle: timeout("--idle-timeout-ms", arguments.idle_timeout_ms)?,
-        write: timeout("--write-timeout-ms", arguments.write_timeout_ms)?,
-        decode: timeout("--decode-timeout-ms", arguments.decode_timeout_ms)?,
+        head: timeout("head_timeout_ms", arguments.head_timeout_ms)?,
+        body: timeout("body_timeout_ms", arguments.body_timeout_ms)?,
+        idle: timeout("idle_timeout_ms", arguments.idle_timeout_ms)?,
+        write: timeout("write_timeout_ms", arguments.write_timeout_ms)?,
+        decode: timeout("decode_timeout_ms", arguments.decode_timeout_ms)?,
         // No grace at all is a choice that somebody may make.
         shutdown_grace: Duration::from_millis(arguments.shutdown_grace_ms),
     })
 }
 
 fn sessions(arguments: &ServeArguments) -> Result<SessionSettings, StartError> {
-    let ttl_ms = bounded("--session-ttl-ms", arguments.session_ttl_ms, u64::MAX)?;
+    let ttl_ms = within("session_ttl_ms", arguments.session_ttl_ms)?;
     let time_ms = arguments.session_time_budget_ms;
     Ok(SessionSettings {
         rules: SessionRules {
             ttl: Duration::from_millis(ttl_ms),
-            turns_max: bounded("--session-turns-max", arguments.session_turns_max, u32::MAX)?,
+            turns_max: within("session_turns_max", arguments.session_turns_max)?,
             allowance: Allowance {
                 tokens: arguments.session_tokens_budget,
                 time: time_ms.map(Duration::from_millis),
                 cost_micros: arguments.session_cost_budget.map(|budget| budget.0),
             },
         },
-        sessions_max: bounded("--sessions-max", arguments.sessions_max, SESSIONS_MAX)?,
+        sessions_max: within("sessions_max", arguments.sessions_max)?,
         cost_micros_per_1k_tokens: arguments.cost_per_1k_tokens.0,
     })
 }
@@ -209,7 +189,7 @@ fn keys(arguments: &ServeArguments) -> Result<Keys, StartError> {
                 arguments.addr
             ),
             "make a key with `orchestratord keys new NAME`, put its stanza into a file and name \
-             that file with --keys, or listen on 127.0.1",
+             that file with --keys, or listen on 127.0.0.1",
         ));
     };
     let keys = Keys::load(path).map(|keys| keys.with_worker_token(token));

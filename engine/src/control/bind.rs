@@ -32,9 +32,9 @@ use crate::{
 };
 
 /// Pools of one daemon, those that came with servers among them: whoever may bind can't make more.
-const POOLS_MAX: usize = 256;
+pub const POOLS_MAX: usize = 256;
 /// Characters of an id, which stands in paths, labels and file names.
-const ID_LENGTH_MAX: usize = 64;
+pub const ID_LENGTH_MAX: usize = 64;
 /// When to try again if there is no place: places become vacant as tasks end.
 const FULL_WAIT: Duration = Duration::from_secs(5);
 
@@ -82,7 +82,8 @@ impl Candidate {
     }
 }
 
-fn is_id(id: &str) -> bool {
+/// Whether it may be the id of a pool or a replica.
+pub fn is_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=ID_LENGTH_MAX).contains(&id.len()) && id.bytes().all(allowed)
 }

@@ -7,7 +7,10 @@ use orchestratord_gpu::EngineKind;
 use orchestratord_sched::Policy;
 
 use super::bind::Candidate;
-use crate::{endpoint::Networks, settings::StartError};
+use crate::{
+    endpoint::Networks,
+    settings::{StartError, bounds::within},
+};
 
 /// Settings of binding: each a flag and an environment variable.
 #[derive(Clone, Debug, Args)]
@@ -92,21 +95,15 @@ impl BindingSettings {
         admission_capacity: u32,
         admission_policy: Policy,
     ) -> Result<Self, StartError> {
-        let interval = |flag: &str, ms: u64| match ms {
-            0 => Err(StartError::new(
-                format!("{flag} is 0"),
-                "give a number of milliseconds",
-            )),
-            ms => Ok(Duration::from_millis(ms)),
-        };
+        let interval = |key: &str, ms: u64| within(key, ms).map(Duration::from_millis);
         let llamacpp = llamacpp(&arguments)?;
         Ok(Self {
             handoff_interval: interval(
-                "--handoff-watch-interval-ms",
+                "handoff_watch_interval_ms",
                 arguments.handoff_watch_interval_ms,
             )?,
             heartbeat_timeout: interval(
-                "--worker-heartbeat-timeout-ms",
+                "worker_heartbeat_timeout_ms",
                 arguments.worker_heartbeat_timeout_ms,
             )?,
             runtime_dir: arguments.runtime_dir,

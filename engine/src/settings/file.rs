@@ -5,7 +5,6 @@
 
 use std::{fs, path::Path};
 
-use serde::Deserialize as _;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -15,6 +14,7 @@ use super::{
     StartError,
     pool::{self, PoolStanza},
 };
+use crate::control::bind::{ID_LENGTH_MAX, POOLS_MAX, is_id};
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -73,8 +73,7 @@ fn parse(text: &str, keys: &[String]) -> Result<File, Wrong> {
     for (key, value) in table.into_inner() {
         let (line, name) = (line_of(key.span().start), key.get_ref().to_string());
         if name == "pool" {
-            file.pools =
-                pools(value, &line_of).map_err(|wrong| wrong.unwrap_or_else(|e| malformed(&e)))?;
+            file.pools = pools(value, &line_of)?;
             continue;
         }
         if !keys.contains(&name) {
@@ -99,7 +98,10 @@ fn parse(text: &str, keys: &[String]) -> Result<File, Wrong> {
 fn plain(value: &DeValue<'_>) -> Option<String> {
     Some(match value {
         DeValue::String(text) => text.to_string(),
-        DeValue::Integer(number) => number.to_string(),
+        // It may be written as 0x10; a flag may not.
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+            .ok()?
+            .to_string(),
         DeValue::Float(number) => number.to_string(),
         DeValue::Boolean(truth) => truth.to_string(),
         DeValue::Array(items) => {
@@ -110,31 +112,51 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
     })
 }
 
-type Malformed = Result<Wrong, toml::de::Error>;
-
 fn pools(
     value: Spanned<DeValue<'_>>,
     line_of: &dyn Fn(usize) -> usize,
-) -> Result<Vec<PoolStanza>, Malformed> {
+) -> Result<Vec<PoolStanza>, Wrong> {
     let line = line_of(value.span().start);
     let DeValue::Array(tables) = value.into_inner() else {
-        return Err(Ok(no_pool(line)));
+        return Err(no_pool(line));
     };
     let mut pools: Vec<PoolStanza> = Vec::new();
+    if tables.len() > POOLS_MAX {
+        return Err(Wrong {
+            line,
+            what: format!("there are {} pools", tables.len()),
+            remedy: format!("describe at most {POOLS_MAX}"),
+        });
+    }
     for table in tables {
         let line = line_of(table.span().start);
         let DeValue::Table(keys) = table.get_ref() else {
-            return Err(Ok(no_pool(line)));
+            return Err(no_pool(line));
         };
-        check_keys(keys, pool::KEYS, line_of).map_err(Ok)?;
-        let stanza = PoolStanza::deserialize(toml::de::ValueDeserializer::from(table));
-        let stanza = stanza.map_err(Err)?;
+        check_keys(keys, pool::KEYS, line_of)?;
+        let stanza = serde_path_to_error::deserialize(toml::de::ValueDeserializer::from(table));
+        let stanza: PoolStanza = stanza.map_err(|error| {
+            let at = error
+                .inner()
+                .span()
+                .map_or(line, |span| line_of(span.start));
+            ill_typed(at, &error)
+        })?;
+        if !is_id(&stanza.id) {
+            return Err(Wrong {
+                line,
+                what: format!("a pool can't be called `{}`", stanza.id),
+                remedy: format!(
+                    "give it an `id` of 1 to {ID_LENGTH_MAX} letters, digits, `.`, `_` or `-`"
+                ),
+            });
+        }
         if pools.iter().any(|pool| pool.id == stanza.id) {
-            return Err(Ok(Wrong {
+            return Err(Wrong {
                 line,
                 what: format!("there are two pools called `{}`", stanza.id),
                 remedy: "give each pool an `id` of its own".to_owned(),
-            }));
+            });
         }
         pools.push(stanza);
     }
@@ -146,6 +168,20 @@ fn no_pool(line: usize) -> Wrong {
         line,
         what: "`pool` is not a list of tables".to_owned(),
         remedy: "begin each pool with a line `[[pool]]`".to_owned(),
+    }
+}
+
+/// A value of a pool's table is not what its key takes.
+fn ill_typed(line: usize, error: &serde_path_to_error::Error<toml::de::Error>) -> Wrong {
+    let key = error.path().to_string();
+    let why = error.inner().message();
+    Wrong {
+        line,
+        what: match key.as_str() {
+            "." => why.to_owned(),
+            key => format!("`{key}`: {why}"),
+        },
+        remedy: "mend the file; `orchestratord check --schema` says what each key takes".to_owned(),
     }
 }
 
@@ -230,6 +266,9 @@ mod tests {
         check("[[pool]]\nid = \"a\"\nengin = \"mock\"", 3, "`engine`");
         check("[[pool]]\nid = \"a\"\nengine = \"mokc\"", 3, "mock");
         check("[[pool]]\nengine = \"mock\"", 1, "id");
+        let slots = "[[pool]]\nid = \"a\"\nengine = \"mock\"\nslots = \"four\"";
+        check(slots, 4, "`slots`");
+        check("[[pool]]\nid = \"../a\"\nengine = \"mock\"", 1, "`../a`");
         let twice = "[[pool]]\nid = \"a\"\nengine = \"mock\"\n";
         check(&format!("{twice}{twice}"), 4, "two pools");
     }

@@ -15,7 +15,7 @@ use orchestratord_sched::{BadDeviceMask, DeviceMask, Policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{StartError, bounded, engine::EngineSettings};
+use super::{StartError, bounds::within, engine::EngineSettings};
 use crate::{
     cli::{self, AdmissionPolicy, ServeArguments},
     control::{bind::Candidate, process::ProcessSettings},
@@ -26,13 +26,15 @@ const POOL_ID: &str = "default";
 /// Slots beyond this are a typing mistake: each holds a KV cache.
 pub const SLOTS_MAX: u32 = 4096;
 /// Engines of a pool beyond this are one too.
-const REPLICAS_MAX: u32 = 64;
+pub const REPLICAS_MAX: u32 = 64;
 /// Tasks that may wait in a pool: 24 bits of tasks are some gigabytes of prompts.
-const ADMISSION_CAPACITY_MAX: u32 = 1 << 24;
+pub const ADMISSION_CAPACITY_MAX: u32 = 1 << 24;
 /// Context of a slot unless asked otherwise: its KV cache grows with it.
 const CONTEXT_TOKENS_DEFAULT_MAX: u32 = 4096;
 /// How long an engine may take to start unless told otherwise: models of a hundred gigabytes are read.
 const READY_TIMEOUT_MS: u64 = 600_000;
+/// A day: no model takes longer to load.
+pub const READY_TIMEOUT_MAX_MS: u64 = 24 * 3_600_000;
 
 /// The keys of a `[[pool]]` table.
 pub const KEYS: &[&str] = &[
@@ -199,6 +201,37 @@ impl PoolSettings {
         };
         self.sampler_profile_version.as_deref().or(own)
     }
+
+    /// What it is, in a line for people.
+    pub fn describe(&self) -> String {
+        let engines = match &self.engine {
+            EngineSettings::Embedded { .. } | EngineSettings::Mock { .. } => {
+                format!("{} in this process", self.replicas)
+            }
+            EngineSettings::Remote {
+                process: Some(_), ..
+            } => format!("{} that the daemon starts", self.replicas),
+            EngineSettings::Remote { .. } => match self.servers.as_slice() {
+                [] => "servers that register".to_owned(),
+                servers => {
+                    let urls: Vec<_> = servers.iter().map(|server| &*server.url).collect();
+                    format!("at {}", urls.join(" and "))
+                }
+            },
+        };
+        let context = match self.engine.context_tokens() {
+            u32::MAX => String::new(),
+            tokens => format!(", {tokens} tokens of context"),
+        };
+        format!(
+            "`{}` serves the model `{}` ({} engine, {engines}, {} slots each{context}; {} may wait)",
+            self.id,
+            self.engine.model(),
+            self.engine.name(),
+            self.slots,
+            self.admission_capacity,
+        )
+    }
 }
 
 /// The pools of the file, or the one that the flags describe.
@@ -244,14 +277,21 @@ impl PoolStanza {
     }
 
     fn check(self, flags: &ServeArguments) -> Result<PoolSettings, StartError> {
+        self.check_keys().map_err(|(key, remedy)| {
+            let problem = format!("pool `{}`: `{key}` says nothing to its engine", self.id);
+            StartError::new(problem, remedy)
+        })?;
+        if let Some(tokens) = self.context_tokens.or(flags.context_tokens) {
+            within("context_tokens", tokens)?;
+        }
         let slots = self.slots.unwrap_or(flags.slots);
         let capacity = self.admission_capacity.unwrap_or(flags.admission_capacity);
         let policy = self.admission_policy;
         let device_mask = self.device_mask()?;
         Ok(PoolSettings {
-            slots: bounded("slots", slots, SLOTS_MAX)?,
-            replicas: bounded("replicas", self.replicas.unwrap_or(1), REPLICAS_MAX)?,
-            admission_capacity: bounded("admission_capacity", capacity, ADMISSION_CAPACITY_MAX)?,
+            slots: within("slots", slots)?,
+            replicas: within("replicas", self.replicas.unwrap_or(1))?,
+            admission_capacity: within("admission_capacity", capacity)?,
             admission_policy: policy.unwrap_or_else(|| flags.admission_policy.into()),
             engine: self.engine(flags, slots)?,
             servers: self.servers(slots)?,
@@ -260,6 +300,30 @@ impl PoolStanza {
             engine_version: self.engine_version,
             sampler_profile_version: self.sampler_profile_version,
         })
+    }
+
+    /// What is said to an engine that knows nothing of it was meant otherwise: the key, and a remedy.
+    fn check_keys(&self) -> Result<(), (&'static str, &'static str)> {
+        let is_script = self.engine == Engine::Mock && !self.has_servers();
+        let is_started = self.start || self.command.is_some();
+        let said = |key, is_said: bool, remedy| if is_said { Err((key, remedy)) } else { Ok(()) };
+        if self.engine == Engine::Embedded {
+            let remedy = "name the model's file with `model_file`; its name stands in the file";
+            said("model", self.model.is_some(), remedy)?;
+        }
+        if !is_script {
+            let remedy = "leave it out, or choose the engine `mock`";
+            let first_token = self.mock_first_token_ms.is_some();
+            said("mock_first_token_ms", first_token, remedy)?;
+            let pace = self.mock_tokens_per_s.is_some();
+            said("mock_tokens_per_s", pace, remedy)?;
+            said("mock_fault", self.mock_fault.is_some(), remedy)?;
+        }
+        if !is_started {
+            let remedy = "leave it out, or have the daemon start the engine with `start`";
+            said("ready_timeout_ms", self.ready_timeout_ms.is_some(), remedy)?;
+        }
+        Ok(())
     }
 
     fn engine(&self, flags: &ServeArguments, slots: u32) -> Result<EngineSettings, StartError> {
@@ -322,6 +386,7 @@ impl PoolStanza {
             .as_ref()
             .map(|file| file.display().to_string());
         let ready_timeout_ms = self.ready_timeout_ms.unwrap_or(READY_TIMEOUT_MS);
+        within("ready_timeout_ms", ready_timeout_ms)?;
         Ok(EngineSettings::Remote {
             kind,
             version: self.engine_version.clone(),
@@ -376,16 +441,14 @@ impl PoolStanza {
 
     fn embedded(&self, flags: &ServeArguments, slots: u32) -> Result<EngineSettings, StartError> {
         let model = self.load()?;
-        let trained = model.context_tokens();
         let context_tokens = self
             .context_tokens
             .or(flags.context_tokens)
-            .unwrap_or(CONTEXT_TOKENS_DEFAULT_MAX)
-            .min(trained);
+            .unwrap_or(CONTEXT_TOKENS_DEFAULT_MAX);
         Ok(EngineSettings::Embedded {
             options: embedded::EngineOptions {
                 slots,
-                context_tokens: bounded("context_tokens", context_tokens, trained)?,
+                context_tokens: context_tokens.min(model.context_tokens()),
             },
             model: Arc::new(model),
             file: self.model_file.clone(),

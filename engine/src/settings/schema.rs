@@ -3,7 +3,7 @@
 use clap::builder::ValueParser;
 use serde_json::{Map, Value, json};
 
-use super::{layers, pool::PoolStanza};
+use super::{bounds, layers, pool::PoolStanza};
 
 /// The schema (draft 2020-12) of the settings file.
 pub fn settings() -> Value {
@@ -12,6 +12,10 @@ pub fn settings() -> Value {
         .map(|flag| (flag.get_id().to_string(), property(flag)))
         .collect();
     let mut pool = schemars::schema_for!(PoolStanza).to_value();
+    if let Some(keys) = pool["properties"].as_object_mut() {
+        keys.iter_mut()
+            .for_each(|(key, property)| bound(key, property));
+    }
     let definitions = pool
         .as_object_mut()
         .and_then(|pool| pool.remove("$defs"))
@@ -36,6 +40,7 @@ pub fn settings() -> Value {
 
 fn property(flag: &clap::Arg) -> Value {
     let mut property = kind(flag);
+    bound(flag.get_id().as_str(), &mut property);
     if let Some(help) = flag.get_help() {
         property["description"] = help.to_string().into();
     }
@@ -47,6 +52,13 @@ fn property(flag: &clap::Arg) -> Value {
         };
     }
     property
+}
+
+fn bound(key: &str, property: &mut Value) {
+    if let Some(bounds) = bounds::of(key) {
+        property["minimum"] = (*bounds.start()).into();
+        property["maximum"] = (*bounds.end()).into();
+    }
 }
 
 fn kind(flag: &clap::Arg) -> Value {
@@ -66,8 +78,7 @@ fn kind(flag: &clap::Arg) -> Value {
     } else if is(clap::value_parser!(u32).into()) {
         integer(u32::MAX.into())
     } else if is(clap::value_parser!(u64).into()) || is(clap::value_parser!(usize).into()) {
-        // TOML's integers end here.
-        integer(i64::MAX.unsigned_abs())
+        integer(bounds::MAX)
     } else {
         // What is written as text may be a number, as amounts are, or a list of texts.
         json!({"type": ["string", "number", "array"], "items": {"type": "string"}})
@@ -91,6 +102,15 @@ mod tests {
             properties["admission_policy"]["enum"],
             json!(["reject", "drop-lru"])
         );
+        for slots in [
+            &properties["slots"],
+            &properties["pool"]["items"]["properties"]["slots"],
+        ] {
+            assert_eq!(
+                (&slots["minimum"], &slots["maximum"]),
+                (&json!(1), &json!(4096))
+            );
+        }
         assert_eq!(properties["addr"]["default"], "127.0.0.1:8080");
         assert_eq!(
             properties["pool"]["items"]["required"],

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use crate::{settings::StartError, trust::TrustedKeys};
+use crate::{
+    settings::{StartError, bounds::within},
+    trust::TrustedKeys,
+};
 
 /// What is kept of a task's stream when it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,19 +80,12 @@ impl StoreSettings {
     ///
     /// The first thing that can't work, with its remedy.
     pub fn check(arguments: &StoreArguments) -> Result<Self, StartError> {
-        let at_least_one = |flag: &str, value: u64| match value {
-            0 => Err(StartError::new(
-                format!("{flag} is 0"),
-                "give a number of at least 1",
-            )),
-            value => Ok(value),
-        };
-        let age_max_ms = at_least_one("--artifacts-age-max-ms", arguments.artifacts_age_max_ms)?;
+        let age_max_ms = within("artifacts_age_max_ms", arguments.artifacts_age_max_ms)?;
         Ok(Self {
             transcripts: arguments.transcripts,
             retention: Retention {
-                count_max: at_least_one("--artifacts-max", arguments.artifacts_max)?,
-                bytes_max: at_least_one("--artifacts-bytes-max", arguments.artifacts_bytes_max)?,
+                count_max: within("artifacts_max", arguments.artifacts_max)?,
+                bytes_max: within("artifacts_bytes_max", arguments.artifacts_bytes_max)?,
                 age_max: Duration::from_millis(age_max_ms),
             },
             trusted: trusted_keys(arguments)?,
