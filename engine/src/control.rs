@@ -2,12 +2,14 @@
 
 pub mod bind;
 pub mod drain;
+pub mod engines;
 pub mod handoff;
 pub mod output;
 pub mod place;
 pub mod process;
 pub mod purge;
 pub mod reload;
+pub mod renew;
 pub mod retire;
 pub mod settings;
 pub mod trial;
@@ -23,21 +25,25 @@ use std::{
 
 use crossbeam::channel::{Receiver, bounded, select};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 
 use self::{
     bind::{Bindings, Origin, Register, Unregister},
     drain::{Drain, Drains},
+    engines::Engines,
     handoff::Handoffs,
     purge::{Purge, Purges},
-    reload::{Reload, Replaced},
+    reload::{Reload, Replaced, Target},
+    renew::{Renewed, Renewing},
     retire::Retirements,
 };
 use crate::{
     api::error::{ApiError, Code},
-    logs, metrics,
+    logs::{self, PoolRenewal},
+    metrics, provision,
+    settings::{StartError, pool::PoolSettings},
     shard::mailbox::Message,
     shared::{
         Shared,
@@ -80,31 +86,39 @@ pub enum Command {
     Register(Register),
     /// Unbind a server.
     Unregister(Unregister),
+    /// The settings were read anew.
+    Renewed(Result<Box<Renewed>, StartError>),
 }
 
 /// Someone asked the daemon to stop.
 pub struct StopRequests(Receiver<()>);
 
-impl StopRequests {
-    /// Listens for SIGTERM and SIGINT. A second signal while the daemon is stopping ends the grace.
-    ///
-    /// # Errors
-    ///
-    /// When the machine gives no thread or pipe.
-    pub fn listen() -> io::Result<Self> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        let (sender, receiver) = bounded(1);
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                for _ in signals.forever() {
-                    // Full: a request is waiting already.
-                    let _ = sender.try_send(());
-                }
-            })?;
-        Ok(Self(receiver))
-    }
+/// Someone asked the daemon to read its settings anew.
+pub struct RenewRequests(Receiver<()>);
 
+/// Listens for SIGTERM and SIGINT, and for SIGHUP. A second signal to stop while the daemon is stopping
+/// ends the grace.
+///
+/// # Errors
+///
+/// When the machine gives no thread or pipe.
+pub fn listen() -> io::Result<(StopRequests, RenewRequests)> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let (stop, stops) = bounded(1);
+    let (renew, renewals) = bounded(1);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let asked = if signal == SIGHUP { &renew } else { &stop };
+                // Full: a request is waiting already.
+                let _ = asked.try_send(());
+            }
+        })?;
+    Ok((StopRequests(stops), RenewRequests(renewals)))
+}
+
+impl StopRequests {
     /// Waits; whether a stop was asked for meanwhile.
     fn wait(&self, limit: Duration) -> bool {
         self.0.recv_timeout(limit).is_ok()
@@ -115,36 +129,39 @@ impl StopRequests {
 /// first probe, or failed to.
 pub fn run(
     shared: &Arc<Shared>,
-    stops: &StopRequests,
+    (stops, renewals): (&StopRequests, &RenewRequests),
     commands: Receiver<Command>,
-    bindings: Bindings,
+    (bindings, engines): (Bindings, Engines),
     announce: impl FnOnce(),
-) {
+) -> Engines {
+    let mut changes = Changes {
+        bindings,
+        engines,
+        ..Changes::default()
+    };
     if await_engines(shared, stops) {
         announce();
-        steer(shared, stops, &commands, bindings);
+        steer(shared, (stops, renewals), &commands, &mut changes);
     }
     // Whoever waits for a change of a pool is told that the daemon stops.
     drop(commands);
     stop(shared, stops);
+    changes.engines
 }
 
 /// Serves commands until a stop is asked for.
 fn steer(
     shared: &Arc<Shared>,
-    stops: &StopRequests,
+    (stops, renewals): (&StopRequests, &RenewRequests),
     commands: &Receiver<Command>,
-    bindings: Bindings,
+    changes: &mut Changes,
 ) {
-    let mut changes = Changes {
-        bindings,
-        ..Changes::default()
-    };
     let mut rates = Rates::default();
     let mut measured = shared.clock.elapsed();
     loop {
         select! {
             recv(stops.0) -> _ => return,
+            recv(renewals.0) -> _ => changes.read_settings(shared),
             recv(commands) -> command => match command {
                 Ok(command) => changes.begin(shared, command),
                 Err(_) => return,
@@ -170,6 +187,8 @@ struct Changes {
     reloading: HashSet<String>,
     bindings: Bindings,
     handoffs: Handoffs,
+    engines: Engines,
+    renewing: Renewing,
 }
 
 impl Changes {
@@ -194,6 +213,17 @@ impl Changes {
                 let unbound = self.bindings.unbind(shared, &pool_id, &replica_id);
                 let _ = answer.send(if unbound { Ok(()) } else { Err(not_bound()) });
             }
+            Command::Renewed(renewed) => {
+                match renewed {
+                    Ok(renewed) => self.renew(shared, *renewed),
+                    Err(error) => logs::settings_refused(&error),
+                }
+                let again = self.renewing == Renewing::AndAgain;
+                self.renewing = Renewing::No;
+                if again {
+                    self.read_settings(shared);
+                }
+            }
             Command::Reloaded { pool_id, replaced } => {
                 self.reloading.remove(&pool_id);
                 if let Some(Replaced { old, new }) = replaced {
@@ -207,10 +237,108 @@ impl Changes {
     fn go_on(&mut self, shared: &Arc<Shared>) {
         self.drains.end_due(shared);
         self.purges.carry_out_due(shared);
-        self.retirements.let_go(shared);
+        for pool in self.retirements.let_go(shared) {
+            self.engines.end_of(pool);
+        }
         self.handoffs.follow(shared, &mut self.bindings);
         self.bindings.unbind_silent(shared);
         self.bindings.let_go(shared);
+    }
+
+    /// Someone says that the settings have changed.
+    fn read_settings(&mut self, shared: &Arc<Shared>) {
+        if self.renewing != Renewing::No {
+            self.renewing = Renewing::AndAgain;
+            return;
+        }
+        match renew::start(shared) {
+            Ok(()) => self.renewing = Renewing::Yes,
+            Err(error) => logs::settings_refused(&StartError::new(
+                format!("the machine gives no thread to read them: {error}"),
+                "send SIGHUP again",
+            )),
+        }
+    }
+
+    /// Carries out what the settings say now.
+    fn renew(&mut self, shared: &Arc<Shared>, renewed: Renewed) {
+        let Renewed {
+            limits,
+            said,
+            pools,
+            at_restart,
+        } = renewed;
+        let standing = shared.pools();
+        for pool in &standing.pools {
+            let of_pool = said.iter().find(|(id, _)| *id == pool.id);
+            match (of_pool, &pool.settings.stanza) {
+                (Some((_, admission)), _) => pool.set_admission(*admission),
+                (None, Some(_)) => self.remove(shared, pool),
+                // It came with its servers, and stays with them.
+                (None, None) => pool.set_admission(limits.binding.admission),
+            }
+        }
+        shared.sessions.renew(limits.sessions);
+        shared.limits.store(Arc::new(limits));
+        for pool in pools {
+            match standing.pool(&pool.id) {
+                Some(old) => self.replace(shared, old, pool),
+                None => self.add(shared, pool),
+            }
+        }
+        logs::settings_renewed(&at_restart);
+    }
+
+    fn add(&mut self, shared: &Arc<Shared>, settings: PoolSettings) {
+        let pools = shared.pools();
+        let mut retiring = pools.retiring.iter().rev();
+        let predecessor = retiring.find(|pool| pool.id == settings.id);
+        let shards = shared.mailboxes.len();
+        let (pool, inboxes) = provision::pool(settings, shards, predecessor.map(|pool| &**pool));
+        if let Err(error) = provision::start(shared, &pool, inboxes) {
+            logs::pool_kept(&pool.id, &error.problem);
+            return retire::retire_replicas(shared, &pool);
+        }
+        shared.snapshot.rcu(|snapshot| {
+            let mut snapshot = snapshot.as_ref().clone();
+            snapshot.pools.push(Arc::clone(&pool));
+            snapshot
+        });
+        logs::pool_renewed(&pool.id, PoolRenewal::Added);
+        self.handoffs.forget(&pool.id);
+        for server in &pool.settings.servers {
+            let bound = self.bindings.bind(shared, server.clone(), Origin::Settings);
+            if let Err(error) = bound {
+                logs::pool_kept(&pool.id, &error.message);
+            }
+        }
+        if let Err(error) = self.engines.start(shared, &pool) {
+            logs::pool_kept(&pool.id, &error.to_string());
+        }
+    }
+
+    fn replace(&mut self, shared: &Arc<Shared>, old: &Pool, settings: PoolSettings) {
+        if old.settings.engine.is_started() || settings.engine.is_started() {
+            // Two of them would need the devices at the same time.
+            let reason = "engines that the daemon starts change when it is started again";
+            return logs::pool_kept(&old.id, reason);
+        }
+        let reload = Reload {
+            pool_id: old.id.clone(),
+            target: Target::Settings(Box::new(settings)),
+            answer: None,
+        };
+        self.begin(shared, Command::Reload(reload));
+    }
+
+    fn remove(&mut self, shared: &Arc<Shared>, pool: &Arc<Pool>) {
+        if self.reloading.contains(&pool.id) {
+            return logs::pool_kept(&pool.id, "a reload of it is under way");
+        }
+        self.bindings.forget(pool);
+        retire::unpublish(shared, pool);
+        self.retirements.add(Arc::clone(pool));
+        logs::pool_renewed(&pool.id, PoolRenewal::Removed);
     }
 
     /// How long nothing needs to be done if nobody asks for anything.
@@ -281,7 +409,7 @@ impl Rates {
 /// The way down, a stage at a time: no new work; then, when all is done or the grace is over, the
 /// rest is ended and told; then nothing.
 fn stop(shared: &Shared, stops: &StopRequests) {
-    let grace = shared.settings.timeouts.shutdown_grace;
+    let grace = shared.limits().timeouts.shutdown_grace;
     logs::stopping(grace);
     step(shared, Stage::Draining);
     until_idle(shared, grace, || stops.wait(STOPPING_TICK));

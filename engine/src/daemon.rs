@@ -1,25 +1,22 @@
 //! The daemon put together: pools, mailboxes, shards and engines introduced to each other.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
-};
+use std::sync::{Arc, mpsc};
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, bounded};
 use orchestratord_sched::ShardId;
 
 use crate::{
     clock::Clock,
     control::{
-        self, COMMANDS_MAX, Command, StopRequests,
+        self, COMMANDS_MAX, Command, RenewRequests, StopRequests,
         bind::{Bindings, Origin},
-        process::Supervisor,
+        engines::Engines,
     },
     metrics,
     preflight::Machine,
     provision,
-    settings::{Settings, StartError, engine::EngineSettings},
+    settings::{Settings, StartError, pool::PoolSettings},
     shard::{self, mailbox::MAILBOX_MAX},
     shared::{
         Shared,
@@ -50,20 +47,24 @@ impl Daemon {
     /// # Errors
     ///
     /// When a thread can't be started.
-    pub fn start(settings: Settings, machine: Machine) -> Result<Self, StartError> {
-        let shards = usize::from(settings.shards);
-        let (pools, inboxes): (Vec<_>, Vec<_>) = settings
-            .pools
+    pub fn start(
+        settings: Settings,
+        pools: &[PoolSettings],
+        machine: Machine,
+    ) -> Result<Self, StartError> {
+        let Settings { fixed, limits, .. } = settings;
+        let shards = usize::from(fixed.shards);
+        let (pools, inboxes): (Vec<_>, Vec<_>) = pools
             .iter()
             .map(|pool| provision::pool(pool.clone(), shards, None))
             .unzip();
         let (sender, commands) = bounded(COMMANDS_MAX);
-        let (store, keeping) = store::start(&settings.data_dir, settings.store.clone())?;
+        let (store, keeping) = store::start(&fixed.data_dir, fixed.store.clone())?;
         let shared = Arc::new(Shared {
             addr: machine.addr,
             clock: Clock::start(),
             directory: Directory::default(),
-            sessions: Sessions::new(settings.sessions),
+            sessions: Sessions::new(limits.sessions),
             mailboxes: (0..shards)
                 .map(|_| Arc::new(Ring::new(MAILBOX_MAX)))
                 .collect(),
@@ -72,7 +73,8 @@ impl Daemon {
             metrics: metrics::shard_counters(shards),
             stages: Stages::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(pools)),
-            settings,
+            settings: fixed,
+            limits: ArcSwap::from_pointee(limits),
         });
         let (listens, listening) = mpsc::channel();
         let running = (0..shards)
@@ -90,7 +92,7 @@ impl Daemon {
             provision::start(&shared, pool, inboxes)?;
         }
         let bindings = bindings(&shared)?;
-        let engines = supervisors(&shared)?;
+        let engines = engines(&shared)?;
         Ok(Self {
             shared,
             shards: running,
@@ -104,15 +106,21 @@ impl Daemon {
 
     /// Runs until the daemon was told to stop and has stopped, and prints what it serves once it
     /// does. Whether every shard lived so long.
-    pub fn run(self, stops: &StopRequests) -> bool {
+    pub fn run(self, stops: &StopRequests, renewals: &RenewRequests) -> bool {
         let announce = || print!("{}", banner(&self.shared));
-        control::run(&self.shared, stops, self.commands, self.bindings, announce);
+        let engines = control::run(
+            &self.shared,
+            (stops, renewals),
+            self.commands,
+            (self.bindings, self.engines),
+            announce,
+        );
         let lived = self
             .shards
             .into_iter()
             .map(shard::Running::join)
             .all(|ended| ended.is_ok());
-        self.engines.end();
+        engines.end();
         self.keeping.close();
         lived
     }
@@ -121,8 +129,9 @@ impl Daemon {
 /// The servers that are known from the start, bound.
 fn bindings(shared: &Arc<Shared>) -> Result<Bindings, StartError> {
     let mut bindings = Bindings::default();
-    let of_pools = shared.settings.pools.iter().flat_map(|pool| &pool.servers);
-    for candidate in of_pools.chain(&shared.settings.binding.llamacpp) {
+    let pools = shared.pools();
+    let of_pools = pools.pools.iter().flat_map(|pool| &pool.settings.servers);
+    for candidate in of_pools.chain(&shared.settings.llamacpp) {
         bindings
             .bind(shared, candidate.clone(), Origin::Settings)
             .map_err(|error| {
@@ -138,72 +147,24 @@ fn bindings(shared: &Arc<Shared>) -> Result<Bindings, StartError> {
     Ok(bindings)
 }
 
-/// The engines that the daemon starts as processes.
-struct Engines {
-    /// Dropped when they are to end.
-    wanted: Sender<()>,
-    supervisors: Vec<JoinHandle<()>>,
-}
-
-impl Engines {
-    /// Ends them all, and waits until they have ended.
-    fn end(self) {
-        drop(self.wanted);
-        for supervisor in self.supervisors {
-            // One that panicked has let its engine fall into the kernel's hands.
-            let _ = supervisor.join();
-        }
-    }
-}
-
-fn supervisors(shared: &Arc<Shared>) -> Result<Engines, StartError> {
-    let (wanted, is_wanted) = bounded(0);
-    let mut supervisors = Vec::new();
+fn engines(shared: &Arc<Shared>) -> Result<Engines, StartError> {
+    let mut engines = Engines::default();
     for pool in &shared.pools().pools {
-        let (
-            Some(provisioning),
-            EngineSettings::Remote {
-                kind,
-                process: Some(process),
-                model,
-                ..
-            },
-        ) = (&pool.provisioning, &pool.settings.engine)
-        else {
-            continue;
-        };
-        for replica in 0..pool.settings.replicas {
-            let supervisor = Supervisor {
-                shared: Arc::clone(shared),
-                provisioning: Arc::clone(provisioning),
-                pool_id: pool.id.clone(),
-                replica_id: format!("r{replica}"),
-                kind: *kind,
-                model: model.clone(),
-                slots: pool.settings.slots,
-                device_mask: pool.settings.device_mask,
-                process: process.clone(),
-                wanted: is_wanted.clone(),
-            };
-            supervisors.push(supervisor.spawn().map_err(|error| {
-                StartError::new(
-                    format!("an engine's supervisor can't be started: {error}"),
-                    "raise the limit of threads",
-                )
-            })?);
-        }
+        engines.start(shared, pool).map_err(|error| {
+            StartError::new(
+                format!("an engine's supervisor can't be started: {error}"),
+                "raise the limit of threads",
+            )
+        })?;
     }
-    Ok(Engines {
-        wanted,
-        supervisors,
-    })
+    Ok(engines)
 }
 
 /// What is printed when the daemon serves: where, with what, and a line to paste.
 fn banner(shared: &Shared) -> String {
     let pools = shared.pools();
     let addr = shared.addr;
-    let (key, header) = if shared.settings.keys.required() {
+    let (key, header) = if shared.limits().keys.required() {
         (
             "needed, in X-API-Key or as Authorization: Bearer",
             " -H \"X-API-Key: $KEY\"",

@@ -16,6 +16,7 @@ use crate::{
     cli::LogFormat,
     identity::Identity,
     metrics::CancelReason,
+    settings::StartError,
     shared::{record::TaskRecord, replica::Replica, snapshot::Pool},
     trace::TraceId,
 };
@@ -288,6 +289,64 @@ pub fn pool_changed(pool: &Pool, change: PoolChange, identity: &Identity, correl
         engine_version = %pool.engine_version,
         pool_id = %pool.id,
         human,
+    );
+}
+
+/// What became of a pool when the settings were read anew.
+#[derive(Clone, Copy, Debug)]
+pub enum PoolRenewal {
+    /// It is new.
+    Added,
+    /// It is as the settings say now.
+    Replaced,
+    /// It serves what it has, and goes.
+    Removed,
+}
+
+/// A pool has changed because the settings have.
+pub fn pool_renewed(pool_id: &str, renewal: PoolRenewal) {
+    let (event, human) = match renewal {
+        PoolRenewal::Added => ("pool_added", "A pool was added."),
+        PoolRenewal::Replaced => ("pool_replaced", "A pool is as the settings say now."),
+        PoolRenewal::Removed => (
+            "pool_removed",
+            "A pool takes no new work; it goes when it has served what it has.",
+        ),
+    };
+    info!(event, pool_id, human);
+}
+
+/// A pool is not as the settings say.
+pub fn pool_kept(pool_id: &str, reason: &str) {
+    warn!(
+        event = "pool_kept",
+        pool_id,
+        reason,
+        human = "A pool is not as the settings say; SIGHUP tries again.",
+    );
+}
+
+/// The settings were read anew.
+pub fn settings_renewed(at_restart: &[&str]) {
+    let at_restart = at_restart.join(" ");
+    info!(
+        event = "settings_renewed",
+        at_restart = (!at_restart.is_empty()).then_some(&*at_restart),
+        human = if at_restart.is_empty() {
+            "The settings were read anew."
+        } else {
+            "The settings were read anew; some hold only after the daemon is started again."
+        },
+    );
+}
+
+/// The settings can't be used; nothing has changed.
+pub fn settings_refused(error: &StartError) {
+    warn!(
+        event = "settings_refused",
+        reason = error.problem,
+        remedy = error.remedy,
+        human = "The settings can't be used; those that were read before still hold.",
     );
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use orchestratord::{
     cli::{CheckArguments, Cli, Command, KeysCommand, ServeArguments},
-    control::StopRequests,
+    control,
     daemon::Daemon,
     identity::NewKey,
     keeper, logs, preflight,
@@ -48,16 +48,17 @@ fn run(cli: Cli) -> Result<ExitCode, StartError> {
 fn serve(arguments: ServeArguments) -> Result<ExitCode, StartError> {
     limit_compute_threads(&arguments);
     let settings = Settings::check(arguments)?;
-    let machine = preflight::check(&settings)?;
-    let stops = StopRequests::listen().map_err(|error| {
+    let pools = settings.load_pools()?;
+    let machine = preflight::check(&settings.fixed)?;
+    let (stops, renewals) = control::listen().map_err(|error| {
         StartError::new(
             format!("signals can't be heard: {error}"),
             "raise the limit of threads",
         )
     })?;
-    let _logs = logs::start(settings.log_format, settings.log);
-    let daemon = Daemon::start(settings, machine)?;
-    Ok(if daemon.run(&stops) {
+    let _logs = logs::start(settings.fixed.log_format, settings.fixed.log);
+    let daemon = Daemon::start(settings, &pools, machine)?;
+    Ok(if daemon.run(&stops, &renewals) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
@@ -83,19 +84,18 @@ fn check(arguments: CheckArguments) -> Result<ExitCode, StartError> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::check(arguments.serve)?;
-    let machine = preflight::check(&settings)?;
+    let pools = settings.load_pools()?;
+    let Settings { fixed, .. } = settings;
+    let machine = preflight::check(&fixed)?;
     println!("orchestratord would listen on http://{}", machine.addr);
-    println!(
-        "  {} shards on processors {:?}",
-        settings.shards, machine.cpus
-    );
-    for pool in &settings.pools {
+    println!("  {} shards on processors {:?}", fixed.shards, machine.cpus);
+    for pool in &pools {
         println!("  pool {}", pool.describe());
     }
     println!(
         "  at most {} connections at a time",
         machine.connections_max
     );
-    println!("  data in {}", settings.data_dir.display());
+    println!("  data in {}", fixed.data_dir.display());
     Ok(ExitCode::SUCCESS)
 }

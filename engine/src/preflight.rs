@@ -19,7 +19,7 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity},
 };
 
-use crate::settings::{Settings, StartError};
+use crate::settings::{Fixed, StartError};
 
 /// What glommio asks of RLIMIT_MEMLOCK: rings and their registered buffers are locked memory.
 const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
@@ -45,7 +45,7 @@ pub struct Machine {
 /// # Errors
 ///
 /// The first lack, with its remedy.
-pub fn check(settings: &Settings) -> Result<Machine, StartError> {
+pub fn check(settings: &Fixed) -> Result<Machine, StartError> {
     let connections_max = file_limit()?;
     memlock()?;
     io_uring()?;

@@ -15,7 +15,7 @@ use crate::{
         places::Places,
         provisioning::Provisioning,
         replica::{Condition, Order, Reach, Replica},
-        snapshot::{Pool, PoolKey},
+        snapshot::{FullQueue, Pool, PoolKey},
     },
 };
 
@@ -56,7 +56,7 @@ pub fn pool(
         shards,
         // None until its engine has answered a probe.
         replica_slots: vec![0; replicas.count()],
-        tasks_queued_max: settings.admission_capacity,
+        tasks_queued_max: settings.admission.capacity,
         tokens_queued_max: None,
     });
     let pool = Pool {
@@ -69,19 +69,20 @@ pub fn pool(
         engine_version: engine.version().to_owned(),
         ctx_max: engine.context_tokens(),
         workloads: engine.workloads(),
-        admission_capacity: settings.admission_capacity,
-        admission_policy: settings.admission_policy,
+        full: FullQueue::new(settings.admission.policy),
         gate: predecessor.map_or_else(Arc::default, |pool| Arc::clone(&pool.gate)),
-        provisioning: predecessor
-            .map_or_else(|| provisioning(&settings), |pool| pool.provisioning.clone()),
+        provisioning: provisioning(&settings),
         replicas,
         replicas_before,
         tokens_per_s: AtomicU64::new(0),
         scheduling: Arc::new(scheduling),
-        counters: predecessor.map_or_else(
-            || Arc::new(metrics::per_shard(shards)),
-            |pool| Arc::clone(&pool.counters),
-        ),
+        // What another engine did is not counted on under this one's name.
+        counters: predecessor
+            .filter(|pool| pool.kind == engine.kind())
+            .map_or_else(
+                || Arc::new(metrics::per_shard(shards)),
+                |pool| Arc::clone(&pool.counters),
+            ),
         settings,
     };
     (Arc::new(pool), inboxes)

@@ -15,10 +15,13 @@ use std::{env, fmt, path::PathBuf, thread, time::Duration};
 
 use orchestratord_sched::{budget::Allowance, session::SessionRules};
 
-use self::{bounds::within, pool::PoolSettings};
+use self::{
+    bounds::within,
+    pool::{Admission, PoolSettings, PoolStanza},
+};
 use crate::{
     cli::{LogFormat, ServeArguments},
-    control::settings::BindingSettings,
+    control::{bind::Candidate, settings::BindingSettings},
     identity::Keys,
     shared::sessions::SessionSettings,
     store::settings::StoreSettings,
@@ -73,21 +76,62 @@ pub struct Timeouts {
     pub shutdown_grace: Duration,
 }
 
-/// Everything the daemon was told, checked.
+/// What holds as long as the process does.
 #[derive(Clone)]
-pub struct Settings {
+pub struct Fixed {
     /// Where to listen.
     pub addr: std::net::SocketAddr,
     /// Threads that own connections and queues.
     pub shards: u16,
-    /// The pools; at least one.
-    pub pools: Vec<PoolSettings>,
-    /// Who may call.
-    pub keys: Keys,
     /// What this daemon keeps to itself.
     pub data_dir: PathBuf,
     /// What is kept there, and whose signatures count.
     pub store: StoreSettings,
+    /// Where handoff files are.
+    pub runtime_dir: PathBuf,
+    /// A server that is bound from the start, beside those of the pools.
+    pub llamacpp: Option<Candidate>,
+    /// Threads that compute the embedded model.
+    pub compute_threads: u16,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// The least level logged.
+    pub log: tracing::level_filters::LevelFilter,
+}
+
+impl Fixed {
+    /// The settings that differ; they hold when the daemon is started again.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let differ = [
+            ("addr", self.addr != other.addr),
+            ("shards", self.shards != other.shards),
+            ("data_dir", self.data_dir != other.data_dir),
+            (
+                "transcripts",
+                self.store.transcripts != other.store.transcripts,
+            ),
+            ("artifacts_…", self.store.retention != other.store.retention),
+            ("trusted_keys", self.store.trusted != other.store.trusted),
+            ("runtime_dir", self.runtime_dir != other.runtime_dir),
+            ("llamacpp_…", self.llamacpp != other.llamacpp),
+            (
+                "compute_threads",
+                self.compute_threads != other.compute_threads,
+            ),
+            ("log_format", self.log_format != other.log_format),
+            ("log", self.log != other.log),
+        ];
+        let differ = differ.into_iter().filter(|(_, differs)| *differs);
+        differ.map(|(name, _)| name).collect()
+    }
+}
+
+/// What can change while the daemon runs. It is replaced as a whole, and read when a thing begins: a
+/// connection, a request, a turn.
+#[derive(Clone)]
+pub struct Limits {
+    /// Who may call.
+    pub keys: Keys,
     /// Bytes of a body.
     pub body_max_bytes: u64,
     /// See [`Timeouts`].
@@ -98,10 +142,15 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// How servers are found and bound.
     pub binding: BindingSettings,
-    /// How log lines look.
-    pub log_format: LogFormat,
-    /// The least level logged.
-    pub log: tracing::level_filters::LevelFilter,
+}
+
+/// Everything the daemon was told, checked.
+pub struct Settings {
+    /// What holds as long as the process does.
+    pub fixed: Fixed,
+    /// What holds until the settings are read anew.
+    pub limits: Limits,
+    arguments: ServeArguments,
 }
 
 impl Settings {
@@ -113,25 +162,59 @@ impl Settings {
     pub fn check(arguments: ServeArguments) -> Result<Self, StartError> {
         let shards = within("shards", arguments.shards.unwrap_or_else(cores))?;
         let keys = keys(&arguments)?;
-        Ok(Self {
+        let fixed = Fixed {
             addr: arguments.addr,
             shards,
-            keys,
-            timeouts: timeouts(&arguments)?,
             data_dir: data_dir(&arguments)?,
             store: StoreSettings::check(&arguments.store)?,
+            runtime_dir: arguments.binding.runtime_dir.clone(),
+            llamacpp: arguments.binding.llamacpp()?,
+            compute_threads: compute_threads(&arguments),
+            log_format: arguments.log_format,
+            log: arguments.log,
+        };
+        let limits = Limits {
+            keys,
+            timeouts: timeouts(&arguments)?,
             body_max_bytes: arguments.body_max_bytes,
             finished_tasks_max: arguments.finished_tasks_max,
             sessions: sessions(&arguments)?,
-            log_format: arguments.log_format,
-            log: arguments.log,
-            pools: pool::check_all(&arguments)?,
             binding: BindingSettings::check(
-                arguments.binding,
-                arguments.admission_capacity,
-                arguments.admission_policy.into(),
+                &arguments.binding,
+                Admission {
+                    capacity: within("admission_capacity", arguments.admission_capacity)?,
+                    policy: arguments.admission_policy.into(),
+                },
             )?,
+        };
+        Ok(Self {
+            fixed,
+            limits,
+            arguments,
         })
+    }
+
+    /// What was said of each pool; at least one.
+    pub fn pools(&self) -> Vec<PoolStanza> {
+        pool::stanzas(&self.arguments)
+    }
+
+    /// Reads what was said of a pool, and loads its model if the daemon runs it.
+    ///
+    /// # Errors
+    ///
+    /// What can't work, with its remedy.
+    pub fn load(&self, pool: &PoolStanza) -> Result<PoolSettings, StartError> {
+        pool.check(&self.arguments)
+    }
+
+    /// All pools.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that can't work, with its remedy.
+    pub fn load_pools(&self) -> Result<Vec<PoolSettings>, StartError> {
+        self.pools().iter().map(|pool| self.load(pool)).collect()
     }
 }
 

@@ -159,7 +159,7 @@ impl Shard {
     /// The bounds of a message.
     pub fn limits(&self) -> Limits {
         Limits {
-            body_max: self.shared.settings.body_max_bytes,
+            body_max: self.shared.limits().body_max_bytes,
             ..Limits::default()
         }
     }

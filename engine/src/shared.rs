@@ -15,14 +15,14 @@ pub mod stage;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use crossbeam::channel::Sender;
 
 use crate::{
     clock::Clock,
     control::Command,
     metrics::{PerShard, ShardCounters},
-    settings::Settings,
+    settings::{Fixed, Limits},
     shard::mailbox::Message,
     shared::{
         directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot, stage::Stages,
@@ -34,8 +34,10 @@ use crate::{
 pub struct Shared {
     /// Where it listens, with its port.
     pub addr: std::net::SocketAddr,
-    /// What the daemon was told.
-    pub settings: Settings,
+    /// What holds as long as the process does.
+    pub settings: Fixed,
+    /// What holds until the settings are read anew.
+    pub limits: ArcSwap<Limits>,
     /// The one zero of time.
     pub clock: Clock,
     /// The pools.
@@ -57,6 +59,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What holds now; to be asked anew for each connection, request or turn, and never for a token.
+    pub fn limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
+    }
+
     /// The pools as they are published now.
     pub fn pools(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()

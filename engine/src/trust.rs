@@ -16,7 +16,7 @@ use crate::digest::Digest;
 const PREFIX: &str = "ed25519:";
 
 /// The configured public keys; none means that nothing is trusted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedKeys(Vec<VerifyingKey>);
 
 /// What is wrong with a file of trusted keys; each sentence says what to do.

@@ -60,6 +60,12 @@ impl Daemon {
         self.process.terminate()
     }
 
+    /// Asks it to read its settings anew.
+    pub(crate) fn hang_up(&self) -> io::Result<()> {
+        let pid = Pid::from_child(&self.process.child);
+        Ok(kill_process(pid, Signal::HUP)?)
+    }
+
     /// Ends it as a machine that fails would.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.process.child.kill()

@@ -39,6 +39,8 @@ pub struct World {
     pub(crate) dir: TempDir,
     /// How the daemon ended, if it did.
     pub(crate) exit: Option<Exit>,
+    /// What a command printed that somebody ran.
+    pub(crate) printed: String,
     /// What each `{word}` stands for.
     pub(crate) words: BTreeMap<String, String>,
     /// The key of each named caller.
@@ -75,6 +77,7 @@ impl World {
             daemon: None,
             dir,
             exit: None,
+            printed: String::new(),
             words,
             keys: BTreeMap::new(),
             carried: Vec::new(),

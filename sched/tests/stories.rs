@@ -116,6 +116,25 @@ fn whoever_is_equally_urgent_goes_first_come_first_served() {
 }
 
 #[test]
+fn a_bound_that_is_moved_holds_for_whoever_comes_next() {
+    let mut house = House::new(1, 2);
+    house.here(Class::Batch, "a");
+    house.there(Class::Batch, "b");
+    house.pool.set_tasks_queued_max(1);
+    let urgency = house.urgency(Class::Batch, None);
+    let admission = Admission {
+        urgency,
+        expected_tokens: 0,
+    };
+    let refused = house.here.admit(admission, "too many").unwrap_err();
+    assert_eq!(refused.full, Full::Tasks);
+    house.pool.set_tasks_queued_max(3);
+    house.here(Class::Batch, "c");
+    let first = start(&mut house.here);
+    assert_eq!(run_all(&mut house.here, first), ["a", "b", "c"]);
+}
+
+#[test]
 fn a_thief_takes_the_most_urgent_task_anywhere_and_says_whose_it_was() {
     let mut house = House::new(1, 9);
     house.here(Class::Batch, "mine");

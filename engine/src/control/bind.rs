@@ -200,7 +200,7 @@ impl Bindings {
     pub fn unbind_silent(&mut self, shared: &Shared) {
         let (now, timeout) = (
             shared.clock.elapsed(),
-            shared.settings.binding.heartbeat_timeout,
+            shared.limits().binding.heartbeat_timeout,
         );
         let silent =
             |binding: &Binding| binding.origin == Origin::Worker && now - binding.heard > timeout;
@@ -215,9 +215,46 @@ impl Bindings {
         }
     }
 
-    /// A pool was given another model: who stood in the old one stands in the new one, and who came
+    /// A pool takes no new work and its servers go with it: they have no places any more.
+    pub fn forget(&mut self, pool: &Pool) {
+        self.bound
+            .retain(|_, binding| binding.standing.pool.key != pool.key);
+    }
+
+    /// A pool was replaced, and its settings name its servers anew: those of the old settings stand for
+    /// nothing any more, and those of the new have places already.
+    fn follow_settings(&mut self, shared: &Shared, old: &Pool, new: &Arc<Pool>) {
+        for server in &old.settings.servers {
+            let id = (server.pool_id.clone(), server.replica_id.clone());
+            let is_of_old = |binding: &Binding| binding.standing.pool.key == old.key;
+            if self.bound.get(&id).is_some_and(is_of_old) {
+                self.bound.remove(&id);
+            }
+        }
+        for candidate in &new.settings.servers {
+            let mut replicas = new.replicas.iter();
+            let found = replicas.find(|(_, replica)| replica.id == candidate.replica_id);
+            if let Some((place, replica)) = found {
+                let id = (candidate.pool_id.clone(), candidate.replica_id.clone());
+                let binding = Binding {
+                    candidate: candidate.clone(),
+                    origin: Origin::Settings,
+                    standing: Standing {
+                        pool: Arc::clone(new),
+                        place,
+                        replica,
+                    },
+                    heard: shared.clock.elapsed(),
+                };
+                self.bound.insert(id, binding);
+            }
+        }
+    }
+
+    /// A pool was replaced: who stood in the old one stands in the new one, and who came
     /// to the old one meanwhile takes a place there now.
     pub fn follow(&mut self, shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) {
+        self.follow_settings(shared, old, new);
         let of_old = |binding: &&mut Binding| binding.standing.pool.key == old.key;
         let mut left_behind = Vec::new();
         for binding in self.bound.values_mut().filter(of_old) {
@@ -273,25 +310,40 @@ impl Bindings {
     }
 }
 
-/// Finds the candidate a place and has it watched.
-fn stand(shared: &Arc<Shared>, candidate: &Candidate) -> Result<Standing, ApiError> {
-    let networks = &shared.settings.binding.networks;
-    let endpoint = Endpoint::resolve(&candidate.url, networks).map_err(|bad| {
+/// Where a candidate listens, if it may be called.
+fn endpoint(shared: &Shared, candidate: &Candidate) -> Result<Endpoint, ApiError> {
+    let limits = shared.limits();
+    Endpoint::resolve(&candidate.url, &limits.binding.networks).map_err(|bad| {
         let code = match bad {
             BadEndpoint::Forbidden => Code::Forbidden,
             BadEndpoint::Malformed | BadEndpoint::Unresolved => Code::InvalidParams,
         };
         ApiError::new(code, bad.to_string())
-    })?;
-    let pool = pool_of(shared, candidate)?;
-    let server = Server {
+    })
+}
+
+/// The candidate as it may be given a place in this pool.
+///
+/// # Errors
+///
+/// Why it may not be called.
+pub fn server(shared: &Shared, pool: &Pool, candidate: &Candidate) -> Result<Server, ApiError> {
+    Ok(Server {
         id: candidate.replica_id.clone(),
         slots: candidate.slots,
-        endpoint,
+        endpoint: endpoint(shared, candidate)?,
         model: candidate.model.clone(),
         engine_version: candidate.engine_version.clone(),
         device_mask: candidate.device_mask.or(pool.settings.device_mask),
-    };
+    })
+}
+
+/// Finds the candidate a place and has it watched.
+fn stand(shared: &Arc<Shared>, candidate: &Candidate) -> Result<Standing, ApiError> {
+    // Whoever may not be called makes no pool.
+    endpoint(shared, candidate)?;
+    let pool = pool_of(shared, candidate)?;
+    let server = server(shared, &pool, candidate)?;
     let (place, replica) = place(shared, &pool, server).map_err(|error| match error {
         NoPlace::Full => {
             let message = "every place of the pool is taken; unbind a replica first";
@@ -338,6 +390,7 @@ fn new_pool(
         let message = "there are as many pools as may be; name one that exists";
         return Err(ApiError::new(Code::ReplicaExhausted, message).after(FULL_WAIT));
     }
+    let limits = shared.limits();
     let settings = PoolSettings {
         id: candidate.pool_id.clone(),
         engine: EngineSettings::Remote {
@@ -349,12 +402,12 @@ fn new_pool(
         },
         replicas: 0,
         slots: candidate.slots,
-        admission_capacity: shared.settings.binding.admission_capacity,
-        admission_policy: shared.settings.binding.admission_policy,
+        admission: limits.binding.admission,
         device_mask: None,
         engine_version: candidate.engine_version.clone(),
         sampler_profile_version: None,
         servers: Vec::new(),
+        stanza: None,
     };
     let (pool, _) = provision::pool(settings, shared.mailboxes.len(), None);
     shared.snapshot.rcu(|snapshot| {

@@ -39,11 +39,18 @@ struct Found {
 impl Handoffs {
     /// How long until the folder is to be looked at again.
     pub fn next(&self, shared: &Shared) -> Duration {
-        let interval = shared.settings.binding.handoff_interval;
+        let interval = shared.limits().binding.handoff_interval;
         let since = |looked| shared.clock.elapsed().saturating_sub(looked);
         self.looked.map_or(Duration::ZERO, |looked| {
             interval.saturating_sub(since(looked))
         })
+    }
+
+    /// What was bound to this pool is bound anew.
+    pub fn forget(&mut self, pool_id: &str) {
+        for found in self.files.values_mut() {
+            found.bound.take_if(|(bound, _)| bound == pool_id);
+        }
     }
 
     /// Looks at the folder if it is time.
@@ -52,7 +59,7 @@ impl Handoffs {
             return;
         }
         self.looked = Some(shared.clock.elapsed());
-        let paths = files(&shared.settings.binding.runtime_dir);
+        let paths = files(&shared.settings.runtime_dir);
         self.files.retain(|path, found| {
             let stays = paths.contains(path);
             if !stays && let Some((pool_id, replica_id)) = found.bound.take() {

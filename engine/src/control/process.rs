@@ -221,7 +221,7 @@ impl Supervisor {
     /// Writes the handoff file; under another name first, so that nobody reads half of it.
     fn announce(&self, url: &str) -> io::Result<()> {
         let file = self.handoff_file();
-        fs::create_dir_all(&self.shared.settings.binding.runtime_dir)?;
+        fs::create_dir_all(&self.shared.settings.runtime_dir)?;
         let draft = file.with_extension("draft");
         fs::write(&draft, self.handoff(url).write())?;
         fs::rename(&draft, &file)
@@ -229,7 +229,7 @@ impl Supervisor {
 
     fn handoff_file(&self) -> PathBuf {
         let name = handoff::file_name(&self.pool_id, &self.replica_id);
-        self.shared.settings.binding.runtime_dir.join(name)
+        self.shared.settings.runtime_dir.join(name)
     }
 
     fn handoff(&self, url: &str) -> Handoff {

@@ -12,12 +12,14 @@ use orchestratord_sched::ReplicaState;
 
 use super::{
     Command, await_shards,
+    bind::{self, Candidate},
     place::{Server, place},
     retire::retire_replicas,
     trial,
 };
 use crate::{
     api::error::{ApiError, Code},
+    logs::{self, PoolRenewal},
     provision,
     settings::{engine::EngineSettings, pool::PoolSettings},
     shared::{Shared, replica::Reach, snapshot::Pool},
@@ -25,6 +27,8 @@ use crate::{
 
 /// How long a new model may take to load and answer, together with the wait for older ones to go.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Why a server found no place in a pool that has as many as the one before.
+const NO_THREAD: &str = "the machine gives no thread for its servers";
 /// How often it is looked whether the new engines have answered.
 const TICK: Duration = Duration::from_millis(5);
 /// Replaced pools of one id that may still serve when another is replaced: each holds a model.
@@ -42,10 +46,18 @@ pub struct Replaced {
 pub struct Reload {
     /// The pool.
     pub pool_id: String,
-    /// What it is to serve.
-    pub model_ref: String,
-    /// To whoever asked.
-    pub answer: oneshot::Sender<Result<Arc<Pool>, ApiError>>,
+    /// What it is to be.
+    pub target: Target,
+    /// To whoever asked; the settings ask for no answer, and have a line in the log.
+    pub answer: Option<oneshot::Sender<Result<Arc<Pool>, ApiError>>>,
+}
+
+/// What a pool is to be.
+pub enum Target {
+    /// The same with another model.
+    Model(String),
+    /// What the settings say now.
+    Settings(Box<PoolSettings>),
 }
 
 impl Reload {
@@ -65,18 +77,30 @@ impl Reload {
 
     /// Refuses it.
     pub fn refuse(self, cause: &str) {
-        // Whoever asked may have gone away.
-        let _ = self.answer.send(Err(failed(cause)));
+        answer(self.answer, &self.pool_id, Err(failed(cause)));
     }
 
     fn carry_out(self, shared: &Arc<Shared>) {
-        let (outcome, replaced) = match replace(shared, &self.pool_id, &self.model_ref) {
+        let (outcome, replaced) = match replace(shared, &self.pool_id, self.target) {
             Ok(replaced) => (Ok(Arc::clone(&replaced.new)), Some(replaced)),
             Err(cause) => (Err(failed(&cause)), None),
         };
         // First the control thread, so that the next reload is not refused because of this one.
-        done(shared, self.pool_id, replaced);
-        let _ = self.answer.send(outcome);
+        done(shared, self.pool_id.clone(), replaced);
+        answer(self.answer, &self.pool_id, outcome);
+    }
+}
+
+fn answer(
+    asked: Option<oneshot::Sender<Result<Arc<Pool>, ApiError>>>,
+    pool_id: &str,
+    outcome: Result<Arc<Pool>, ApiError>,
+) {
+    match (asked, outcome) {
+        // Whoever asked may have gone away.
+        (Some(asked), outcome) => _ = asked.send(outcome),
+        (None, Ok(pool)) => logs::pool_renewed(&pool.id, PoolRenewal::Replaced),
+        (None, Err(error)) => logs::pool_kept(pool_id, &error.message),
     }
 }
 
@@ -97,14 +121,18 @@ fn failed(cause: &str) -> ApiError {
 /// # Errors
 ///
 /// Why the old one still stands, in words for the caller.
-fn replace(shared: &Arc<Shared>, pool_id: &str, model_ref: &str) -> Result<Replaced, String> {
+fn replace(shared: &Arc<Shared>, pool_id: &str, target: Target) -> Result<Replaced, String> {
     let give_up = shared.clock.elapsed() + PATIENCE;
     await_room(shared, pool_id, give_up)?;
     let pools = shared.pools();
     let old = pools.pool(pool_id).ok_or("the pool is gone")?;
-    let settings = PoolSettings {
-        engine: EngineSettings::with_model(&old.settings.engine, model_ref)?,
-        ..old.settings.clone()
+    let settings = match target {
+        Target::Settings(settings) => *settings,
+        Target::Model(model_ref) => PoolSettings {
+            engine: old.settings.engine.with_model(&model_ref)?,
+            servers: of_model(&old.settings.servers, &model_ref),
+            ..old.settings.clone()
+        },
     };
     let (new, inboxes) = provision::pool(settings, shared.mailboxes.len(), Some(old));
     let ready = provision::start(shared, &new, inboxes)
@@ -125,14 +153,37 @@ fn replace(shared: &Arc<Shared>, pool_id: &str, model_ref: &str) -> Result<Repla
     })
 }
 
-/// The servers of the old pool stand in the new one too, where they are asked for the new model.
+/// The servers that the settings name, asked for another model.
+fn of_model(servers: &[Candidate], model_ref: &str) -> Vec<Candidate> {
+    let of_model = |server: &Candidate| Candidate {
+        model: model_ref.to_owned(),
+        ..server.clone()
+    };
+    servers.iter().map(of_model).collect()
+}
+
+/// The servers of the old pool stand in the new one too, where they are asked for the new model; but
+/// those that the settings named are those that they name now.
 fn bring_servers(shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) -> Result<(), String> {
-    for (_, replica) in old.replicas.iter() {
-        if let Some(server) = Server::of(&replica, &new.model) {
-            place(shared, new, server).map_err(|_| "the machine gives no thread for it")?;
+    let is_named = |id: &str| {
+        let mut servers = old.settings.servers.iter();
+        servers.any(|server| server.replica_id == id)
+    };
+    for candidate in &new.settings.servers {
+        let server = bind::server(shared, new, candidate).map_err(|error| error.message)?;
+        place(shared, new, server).map_err(|_| NO_THREAD)?;
+    }
+    let others = old.replicas.iter().filter(|(_, it)| !is_named(&it.id));
+    for (_, replica) in others {
+        if let (Some(server), EngineSettings::Remote { .. }) =
+            (Server::of(&replica, &new.model), &new.settings.engine)
+        {
+            place(shared, new, server).map_err(|_| NO_THREAD)?;
         }
     }
-    if new.replicas.iter().next().is_none() {
+    // Settings may name a pool whose servers are yet to come; a model is given to servers that are there.
+    let is_as_said = new.settings.stanza == old.settings.stanza;
+    if is_as_said && new.replicas.iter().next().is_none() {
         return Err("none of its servers is bound".to_owned());
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex};
 
+use super::await_shards;
 use crate::{
     api::error::{ApiError, Code},
     shard::mailbox::Message,
@@ -12,7 +13,7 @@ use crate::{
         Shared,
         readiness::{self, tell_shards},
         replica::{Order, Reach, Replica},
-        snapshot::Pool,
+        snapshot::{Pool, PoolKey},
     },
 };
 
@@ -41,8 +42,9 @@ impl Retirements {
         self.0.is_empty()
     }
 
-    /// Lets go of those that are done.
-    pub fn let_go(&mut self, shared: &Shared) {
+    /// Lets go of those that are done; their engines that are processes are the caller's to end.
+    pub fn let_go(&mut self, shared: &Shared) -> Vec<PoolKey> {
+        let mut gone = Vec::new();
         self.0.retain_mut(|retirement| {
             if !retirement.pool.is_idle() {
                 retirement.give_up_if_dead(shared);
@@ -50,8 +52,10 @@ impl Retirements {
             }
             retire_replicas(shared, &retirement.pool);
             forget(shared, &retirement.pool);
+            gone.push(retirement.pool.key);
             false
         });
+        gone
     }
 }
 
@@ -65,7 +69,7 @@ impl Retirement {
             return;
         }
         let dead_since = *self.dead_since.get_or_insert(now);
-        if now - dead_since < shared.settings.timeouts.decode {
+        if now - dead_since < shared.limits().timeouts.decode {
             return;
         }
         self.dead_since = None;
@@ -79,6 +83,17 @@ impl Retirement {
             error: Arc::clone(&error),
         });
     }
+}
+
+/// Takes a pool away: from here on none admits to it, and it serves what it has.
+pub fn unpublish(shared: &Shared, pool: &Arc<Pool>) {
+    shared.snapshot.rcu(|snapshot| {
+        let mut snapshot = snapshot.as_ref().clone();
+        snapshot.pools.retain(|published| published.key != pool.key);
+        snapshot.retiring.push(Arc::clone(pool));
+        snapshot
+    });
+    await_shards(shared);
 }
 
 /// Stops the pool's engines. Nothing runs on them and nothing will.

@@ -4,12 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use orchestratord_gpu::EngineKind;
-use orchestratord_sched::Policy;
 
 use super::bind::Candidate;
 use crate::{
     endpoint::Networks,
-    settings::{StartError, bounds::within},
+    settings::{StartError, bounds::within, pool::Admission},
 };
 
 /// Settings of binding: each a flag and an environment variable.
@@ -68,20 +67,14 @@ pub struct BindingArguments {
 /// How servers are found and bound.
 #[derive(Clone, Debug)]
 pub struct BindingSettings {
-    /// Where handoff files are.
-    pub runtime_dir: PathBuf,
     /// How often that folder is looked at.
     pub handoff_interval: Duration,
     /// Where engines may be.
     pub networks: Networks,
     /// How long a worker may be silent.
     pub heartbeat_timeout: Duration,
-    /// Tasks that may wait in a pool that came with its first server.
-    pub admission_capacity: u32,
-    /// What a full queue of such a pool does.
-    pub admission_policy: Policy,
-    /// A server that is bound from the start, beside those of the pools.
-    pub llamacpp: Option<Candidate>,
+    /// Who may wait for a pool that came with its first server.
+    pub admission: Admission,
 }
 
 impl BindingSettings {
@@ -90,13 +83,8 @@ impl BindingSettings {
     /// # Errors
     ///
     /// The first thing that can't work, with its remedy.
-    pub fn check(
-        arguments: BindingArguments,
-        admission_capacity: u32,
-        admission_policy: Policy,
-    ) -> Result<Self, StartError> {
+    pub fn check(arguments: &BindingArguments, admission: Admission) -> Result<Self, StartError> {
         let interval = |key: &str, ms: u64| within(key, ms).map(Duration::from_millis);
-        let llamacpp = llamacpp(&arguments)?;
         Ok(Self {
             handoff_interval: interval(
                 "handoff_watch_interval_ms",
@@ -106,33 +94,37 @@ impl BindingSettings {
                 "worker_heartbeat_timeout_ms",
                 arguments.worker_heartbeat_timeout_ms,
             )?,
-            runtime_dir: arguments.runtime_dir,
-            networks: arguments.engine_networks.unwrap_or_default(),
-            admission_capacity,
-            admission_policy,
-            llamacpp,
+            networks: arguments.engine_networks.clone().unwrap_or_default(),
+            admission,
         })
     }
 }
 
-fn llamacpp(arguments: &BindingArguments) -> Result<Option<Candidate>, StartError> {
-    let Some(url) = &arguments.llamacpp_url else {
-        return Ok(None);
-    };
-    let candidate = Candidate {
-        pool_id: arguments.llamacpp_pool.clone(),
-        replica_id: arguments.llamacpp_replica.clone(),
-        kind: EngineKind::LlamaCpp,
-        url: url.clone(),
-        slots: arguments.llamacpp_slots,
-        engine_version: None,
-        device_mask: None,
-        model: arguments.llamacpp_model.clone(),
-    };
-    candidate.check().map(Some).map_err(|error| {
-        StartError::new(
-            format!("the llama.cpp server can't be bound: {}", error.message),
-            "mend the --llamacpp-… settings",
-        )
-    })
+impl BindingArguments {
+    /// The llama.cpp server, if one is named.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be bound, with a remedy.
+    pub fn llamacpp(&self) -> Result<Option<Candidate>, StartError> {
+        let Some(url) = &self.llamacpp_url else {
+            return Ok(None);
+        };
+        let candidate = Candidate {
+            pool_id: self.llamacpp_pool.clone(),
+            replica_id: self.llamacpp_replica.clone(),
+            kind: EngineKind::LlamaCpp,
+            url: url.clone(),
+            slots: self.llamacpp_slots,
+            engine_version: None,
+            device_mask: None,
+            model: self.llamacpp_model.clone(),
+        };
+        candidate.check().map(Some).map_err(|error| {
+            StartError::new(
+                format!("the llama.cpp server can't be bound: {}", error.message),
+                "mend the --llamacpp-… settings",
+            )
+        })
+    }
 }

@@ -241,7 +241,7 @@ fn refusals(page: &mut Page, snapshot: &Snapshot, shards: &PerShard<ShardCounter
     let help = "Times the queue was full.";
     page.counter("admission_backpressure_events_total", help, |sample| {
         for pool in &snapshot.pools {
-            let policy = pool.admission_policy.name();
+            let policy = pool.admission_policy().name();
             let labels = format!("engine=\"{}\",policy=\"{policy}\"", pool.engine);
             sample(&labels, total(&pool.counters, |pool| &pool.backpressure));
         }

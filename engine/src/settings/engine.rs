@@ -50,6 +50,17 @@ impl EngineSettings {
         }
     }
 
+    /// Whether the daemon starts it as a process.
+    pub const fn is_started(&self) -> bool {
+        matches!(
+            self,
+            Self::Remote {
+                process: Some(_),
+                ..
+            }
+        )
+    }
+
     /// The engine's name.
     pub const fn name(&self) -> &'static str {
         self.kind().name()

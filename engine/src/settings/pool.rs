@@ -97,7 +97,7 @@ impl From<Engine> for EngineKind {
 }
 
 /// A `[[pool]]` table. What it leaves out is as the daemon's own flags say.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct PoolStanza {
     /// Its id: letters, digits, `.`, `_` and `-`.
@@ -161,6 +161,15 @@ fn fault<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Fault>, D:
     cli::parse_fault(&text).map(Some).map_err(de::Error::custom)
 }
 
+/// Who may wait for a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Tasks that may.
+    pub capacity: u32,
+    /// What a full queue does with a newcomer.
+    pub policy: Policy,
+}
+
 /// A pool, checked.
 #[derive(Clone)]
 pub struct PoolSettings {
@@ -172,10 +181,8 @@ pub struct PoolSettings {
     pub replicas: u32,
     /// Tasks that decode at a time on each.
     pub slots: u32,
-    /// Tasks that may wait.
-    pub admission_capacity: u32,
-    /// What a full queue does.
-    pub admission_policy: Policy,
+    /// Who may wait.
+    pub admission: Admission,
     /// The devices that it runs on.
     pub device_mask: Option<DeviceMask>,
     /// The version of its engine, vouched for.
@@ -184,6 +191,8 @@ pub struct PoolSettings {
     pub sampler_profile_version: Option<String>,
     /// Servers that it has from the start.
     pub servers: Vec<Candidate>,
+    /// What the settings say of it; a pool that came with its first server has nothing said of it.
+    pub stanza: Option<PoolStanza>,
 }
 
 impl PoolSettings {
@@ -229,22 +238,19 @@ impl PoolSettings {
             self.engine.model(),
             self.engine.name(),
             self.slots,
-            self.admission_capacity,
+            self.admission.capacity,
         )
     }
 }
 
-/// The pools of the file, or the one that the flags describe.
-///
-/// # Errors
-///
-/// The first thing that can't work, with its remedy.
-pub(super) fn check_all(arguments: &ServeArguments) -> Result<Vec<PoolSettings>, StartError> {
-    if arguments.pools.is_empty() {
-        return Ok(vec![PoolStanza::of(arguments).check(arguments)?]);
+/// The pools of the file, or the one that the flags describe, each with nothing left out that the flags
+/// say.
+pub(super) fn stanzas(flags: &ServeArguments) -> Vec<PoolStanza> {
+    if flags.pools.is_empty() {
+        return vec![PoolStanza::of(flags).filled(flags)];
     }
-    let stanzas = arguments.pools.iter().cloned();
-    stanzas.map(|stanza| stanza.check(arguments)).collect()
+    let stanzas = flags.pools.iter().cloned();
+    stanzas.map(|stanza| stanza.filled(flags)).collect()
 }
 
 impl PoolStanza {
@@ -276,7 +282,60 @@ impl PoolStanza {
         }
     }
 
-    fn check(self, flags: &ServeArguments) -> Result<PoolSettings, StartError> {
+    /// The same, with what it leaves out as the flags say it. So two are the same exactly when the same is
+    /// asked for, wherever it was said.
+    fn filled(self, flags: &ServeArguments) -> Self {
+        let script = self.is_script();
+        Self {
+            slots: self.slots.or(Some(flags.slots)),
+            context_tokens: match self.engine {
+                Engine::Embedded => self.context_tokens.or(flags.context_tokens),
+                _ => self.context_tokens,
+            },
+            admission_capacity: self.admission_capacity.or(Some(flags.admission_capacity)),
+            admission_policy: self
+                .admission_policy
+                .or(Some(flags.admission_policy.into())),
+            mock_first_token_ms: self
+                .mock_first_token_ms
+                .or(script.then_some(flags.mock_first_token_ms)),
+            mock_tokens_per_s: self
+                .mock_tokens_per_s
+                .or(script.then_some(flags.mock_tokens_per_s)),
+            mock_fault: self.mock_fault.or(script.then_some(flags.mock_fault)),
+            ..self
+        }
+    }
+
+    /// Who may wait. What the flags say of that was filled in.
+    ///
+    /// # Errors
+    ///
+    /// When the number lies out of its bounds.
+    pub fn admission(&self) -> Result<Admission, StartError> {
+        let capacity = self.admission_capacity.unwrap_or_default();
+        Ok(Admission {
+            capacity: within("admission_capacity", capacity)?,
+            policy: self.admission_policy.unwrap_or(Policy::Reject),
+        })
+    }
+
+    /// Whether both ask for the same but for who may wait, which a pool can be told while it serves.
+    pub fn asks_for_the_same(&self, other: &Self) -> bool {
+        let engines = |stanza: &Self| Self {
+            admission_capacity: None,
+            admission_policy: None,
+            ..stanza.clone()
+        };
+        engines(self) == engines(other)
+    }
+
+    fn is_script(&self) -> bool {
+        self.engine == Engine::Mock && !self.has_servers()
+    }
+
+    /// Reads it, and loads its model if the daemon runs it.
+    pub(super) fn check(&self, flags: &ServeArguments) -> Result<PoolSettings, StartError> {
         self.check_keys().map_err(|(key, remedy)| {
             let problem = format!("pool `{}`: `{key}` says nothing to its engine", self.id);
             StartError::new(problem, remedy)
@@ -285,33 +344,30 @@ impl PoolStanza {
             within("context_tokens", tokens)?;
         }
         let slots = self.slots.unwrap_or(flags.slots);
-        let capacity = self.admission_capacity.unwrap_or(flags.admission_capacity);
-        let policy = self.admission_policy;
         let device_mask = self.device_mask()?;
         Ok(PoolSettings {
             slots: within("slots", slots)?,
             replicas: within("replicas", self.replicas.unwrap_or(1))?,
-            admission_capacity: within("admission_capacity", capacity)?,
-            admission_policy: policy.unwrap_or_else(|| flags.admission_policy.into()),
+            admission: self.admission()?,
             engine: self.engine(flags, slots)?,
             servers: self.servers(slots)?,
-            id: self.id,
+            stanza: Some(self.clone()),
+            id: self.id.clone(),
             device_mask,
-            engine_version: self.engine_version,
-            sampler_profile_version: self.sampler_profile_version,
+            engine_version: self.engine_version.clone(),
+            sampler_profile_version: self.sampler_profile_version.clone(),
         })
     }
 
     /// What is said to an engine that knows nothing of it was meant otherwise: the key, and a remedy.
     fn check_keys(&self) -> Result<(), (&'static str, &'static str)> {
-        let is_script = self.engine == Engine::Mock && !self.has_servers();
         let is_started = self.start || self.command.is_some();
         let said = |key, is_said: bool, remedy| if is_said { Err((key, remedy)) } else { Ok(()) };
         if self.engine == Engine::Embedded {
             let remedy = "name the model's file with `model_file`; its name stands in the file";
             said("model", self.model.is_some(), remedy)?;
         }
-        if !is_script {
+        if !self.is_script() {
             let remedy = "leave it out, or choose the engine `mock`";
             let first_token = self.mock_first_token_ms.is_some();
             said("mock_first_token_ms", first_token, remedy)?;
@@ -333,7 +389,7 @@ impl PoolStanza {
                 "leave out `urls`, `start` and `command`, or choose another `engine`",
             )),
             Engine::Embedded => self.embedded(flags, slots),
-            Engine::Mock if !self.has_servers() => Ok(EngineSettings::Mock {
+            Engine::Mock if self.is_script() => Ok(EngineSettings::Mock {
                 model: self.model.clone().unwrap_or_else(|| "mock".to_owned()),
                 options: self.script(flags, slots),
             }),

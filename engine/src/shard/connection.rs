@@ -62,7 +62,7 @@ pub fn accepted(shard: &Rc<Shard>, stream: TcpStream) {
 
 /// Finds out what the client speaks, and goes on in that.
 async fn greet(shard: &Rc<Shard>, mut stream: TcpStream) {
-    let timeout = Some(shard.shared.settings.timeouts.write);
+    let timeout = Some(shard.shared.limits().timeouts.write);
     if stream.set_write_timeout(timeout).is_err() {
         return;
     }
@@ -89,7 +89,7 @@ pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
     } = parcel;
     let stream = TcpStream::from(socket2::Socket::from(StdTcpStream::from(socket)));
     let live = async move {
-        let timeout = Some(shard.shared.settings.timeouts.write);
+        let timeout = Some(shard.shared.limits().timeouts.write);
         if stream.set_write_timeout(timeout).is_ok() {
             Connection::new(stream, http)
                 .live(&shard, Some(errand))
@@ -360,7 +360,7 @@ struct PhaseTimer(Option<(Phase, Timer)>);
 impl PhaseTimer {
     fn of(&mut self, shard: &Shard, phase: Phase) -> &mut Timer {
         if self.0.as_ref().is_none_or(|(running, _)| *running != phase) {
-            let timeouts = &shard.shared.settings.timeouts;
+            let timeouts = shard.shared.limits().timeouts;
             let timeout = match phase {
                 Phase::Idle => timeouts.idle,
                 Phase::Head => timeouts.head,

@@ -25,7 +25,7 @@ pub enum Greeting {
 
 /// Reads until it is clear how the connection begins. In nearly all cases that is one read.
 pub async fn read(shard: &Shard, stream: &mut TcpStream) -> Greeting {
-    let timeouts = &shard.shared.settings.timeouts;
+    let timeouts = shard.shared.limits().timeouts;
     let mut begun = Vec::new();
     let mut timer = Timer::new(timeouts.idle);
     loop {

@@ -79,7 +79,7 @@ async fn shake_hands(shard: &Shard, wire: &Rc<Wire>) -> Option<H2> {
             .max_send_buffer_size(BATCH_BYTES)
             .handshake::<_, Bytes>(wire::Io::new(wire))
     );
-    let mut timer = Timer::new(shard.shared.settings.timeouts.head);
+    let mut timer = Timer::new(shard.shared.limits().timeouts.head);
     poll_fn(|context| {
         wire.begin_turn();
         if let Poll::Ready(shaken) = handshake.as_mut().poll(context) {
@@ -168,7 +168,7 @@ impl Driver {
             return false;
         }
         self.open = None;
-        let timeout = shard.shared.settings.timeouts.idle;
+        let timeout = shard.shared.limits().timeouts.idle;
         let idle = self.idle.get_or_insert_with(|| Timer::new(timeout));
         !self.ending && Pin::new(idle).poll(context).is_ready()
     }

@@ -161,7 +161,7 @@ fn candidate<'p>(pool: &'p Arc<Pool>, last: Option<&Arc<Replica>>) -> Candidate<
         device_mask: pool.device_mask(),
         versions: pool.versions(),
         standing: standing(pool),
-        is_full: queue_depth >= pool.admission_capacity,
+        is_full: queue_depth >= pool.admission_capacity(),
         had_last_turn: last.is_some_and(has),
         slots_total: pool.scheduling.slots_total(),
         slots_free: pool.scheduling.slots_free(),

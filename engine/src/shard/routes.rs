@@ -209,22 +209,21 @@ fn allowed(method: Method) -> &'static str {
 }
 
 fn identify(shard: &Shard, request: &Request, scope: Option<Scope>) -> Result<Caller, ApiError> {
-    let keys = &shard.shared.settings.keys;
+    let limits = shard.shared.limits();
     let Some(scope) = scope else {
         // An open route asks for no key, and whoever calls it is nobody in particular.
         return Ok(Caller::anonymous());
     };
-    let caller =
-        keys.identify(presented_key(request), scope)
-            .map_err(|stranger| match stranger {
-                Stranger::NoKey => ApiError::new(
-                    Code::MissingKey,
-                    "show a key in X-API-Key or as Authorization: Bearer",
-                ),
-                Stranger::UnknownKey => {
-                    ApiError::new(Code::InvalidKey, "the key is not a known one")
-                }
-            })?;
+    let caller = limits
+        .keys
+        .identify(presented_key(request), scope)
+        .map_err(|stranger| match stranger {
+            Stranger::NoKey => ApiError::new(
+                Code::MissingKey,
+                "show a key in X-API-Key or as Authorization: Bearer",
+            ),
+            Stranger::UnknownKey => ApiError::new(Code::InvalidKey, "the key is not a known one"),
+        })?;
     if caller.may(scope) {
         return Ok(caller);
     }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use dashmap::{DashMap, mapref::entry::Entry};
 use orchestratord_gpu::SessionKey;
 use orchestratord_sched::{
@@ -98,7 +99,8 @@ pub struct Sessions {
     records: DashMap<(Identity, Uuid), Record>,
     /// The caller's name of each session that engines know, for what they have to say of it.
     names: DashMap<SessionKey, (Identity, Uuid)>,
-    settings: SessionSettings,
+    /// Read at most a few times a turn.
+    settings: ArcSwap<SessionSettings>,
     /// The map's own count visits every part of it.
     count: AtomicUsize,
     next_key: AtomicU64,
@@ -110,10 +112,15 @@ impl Sessions {
         Self {
             records: DashMap::new(),
             names: DashMap::new(),
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             count: AtomicUsize::new(0),
             next_key: AtomicU64::new(0),
         }
+    }
+
+    /// From now on these hold. What a session may still spend was settled when it began.
+    pub fn renew(&self, settings: SessionSettings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// Begins a turn that is expected to take so many tokens, in a session that is made if there is
@@ -129,24 +136,23 @@ impl Sessions {
         now: Instant,
         expected_tokens: u32,
     ) -> Result<Turn, Refused> {
-        let rules = &self.settings.rules;
-        let set_aside = self
-            .settings
-            .spending(expected_tokens.into(), Duration::ZERO);
+        let settings = self.settings.load();
+        let rules = &settings.rules;
+        let set_aside = settings.spending(expected_tokens.into(), Duration::ZERO);
         let mut record = match self.records.entry((owner.clone(), session_id)) {
             Entry::Occupied(mut known) => {
                 if known.get().session.has_expired(rules, now) {
                     self.names.remove(&known.get().key);
-                    known.insert(self.record(owner, session_id, now));
+                    known.insert(self.record(owner, session_id, rules, now));
                 }
                 known.into_ref()
             }
             Entry::Vacant(free) => {
-                if self.count.fetch_add(1, Relaxed) >= self.settings.sessions_max {
+                if self.count.fetch_add(1, Relaxed) >= settings.sessions_max {
                     self.count.fetch_sub(1, Relaxed);
                     return Err(Refused::TooMany);
                 }
-                free.insert(self.record(owner, session_id, now))
+                free.insert(self.record(owner, session_id, rules, now))
             }
         };
         let begun = record.session.begin_turn(rules, now, set_aside);
@@ -166,12 +172,18 @@ impl Sessions {
         record.last.as_ref()?.upgrade()
     }
 
-    fn record(&self, owner: &Identity, session_id: Uuid, now: Instant) -> Record {
+    fn record(
+        &self,
+        owner: &Identity,
+        session_id: Uuid,
+        rules: &SessionRules,
+        now: Instant,
+    ) -> Record {
         let key = SessionKey(self.next_key.fetch_add(1, Relaxed));
         self.names.insert(key, (owner.clone(), session_id));
         Record {
             key,
-            session: Session::new(&self.settings.rules, now),
+            session: Session::new(rules, now),
             last: None,
             kv_bytes: 0,
             kv_migrated: false,
@@ -194,7 +206,7 @@ impl Sessions {
         tokens: u64,
         time: Duration,
     ) {
-        let spent = self.settings.spending(tokens, time);
+        let spent = self.settings.load().spending(tokens, time);
         self.of_turn(owner, turn, |record| {
             record.session.end_turn(now, turn.set_aside, spent);
         });
@@ -246,7 +258,8 @@ impl Sessions {
 
     /// What the session looks like; `None` if there is none.
     pub fn state(&self, owner: &Identity, session_id: Uuid, now: Instant) -> Option<SessionState> {
-        let rules = &self.settings.rules;
+        let settings = self.settings.load();
+        let rules = &settings.rules;
         let record = self.records.get(&(owner.clone(), session_id))?;
         let session = &record.session;
         (!session.has_expired(rules, now)).then(|| SessionState {
@@ -279,8 +292,10 @@ impl Sessions {
 
     /// Forgets the sessions that are over.
     pub fn sweep(&self, now: Instant) {
+        let settings = self.settings.load();
+        let rules = &settings.rules;
         self.records.retain(|_, record| {
-            let over = record.session.has_expired(&self.settings.rules, now);
+            let over = record.session.has_expired(rules, now);
             if over {
                 self.count.fetch_sub(1, Relaxed);
                 self.names.remove(&record.key);

@@ -12,7 +12,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     metrics::{PerShard, PoolCounters},
-    settings::pool::PoolSettings,
+    settings::pool::{Admission, PoolSettings},
 };
 
 /// Tells pools apart that follow each other under one id.
@@ -42,6 +42,34 @@ impl PoolKey {
     pub fn unique() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
+/// What a pool does with a newcomer when its queue is full.
+#[derive(Debug)]
+pub struct FullQueue {
+    /// Written when the settings are read anew, read at admission; nothing else depends on it: `Relaxed`.
+    drops_oldest: AtomicBool,
+}
+
+impl FullQueue {
+    /// It follows this policy.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            drops_oldest: AtomicBool::new(policy == Policy::DropLru),
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        if self.drops_oldest.load(Relaxed) {
+            Policy::DropLru
+        } else {
+            Policy::Reject
+        }
+    }
+
+    fn set(&self, policy: Policy) {
+        self.drops_oldest.store(policy == Policy::DropLru, Relaxed);
     }
 }
 
@@ -65,10 +93,8 @@ pub struct Pool {
     pub ctx_max: u32,
     /// The kinds of work that it does.
     pub workloads: &'static [Workload],
-    /// Tasks that may wait.
-    pub admission_capacity: u32,
     /// What a full queue does.
-    pub admission_policy: Policy,
+    pub full: FullQueue,
     /// Whether it takes new work.
     pub gate: Arc<Gate>,
     /// How far its engines are, if the daemon starts them as processes.
@@ -123,9 +149,25 @@ impl Pool {
         self.queue_depth() == 0 && self.scheduling.leases() == 0
     }
 
+    /// Tasks that may wait.
+    pub fn admission_capacity(&self) -> u32 {
+        self.scheduling.tasks_queued_max()
+    }
+
+    /// What a full queue does.
+    pub fn admission_policy(&self) -> Policy {
+        self.full.policy()
+    }
+
+    /// From now on these may wait. Who waits already goes on waiting.
+    pub fn set_admission(&self, admission: Admission) {
+        self.scheduling.set_tasks_queued_max(admission.capacity);
+        self.full.set(admission.policy);
+    }
+
     /// Whether as many tasks wait as may.
     pub fn is_full(&self) -> bool {
-        self.queue_depth() >= self.admission_capacity
+        self.queue_depth() >= self.admission_capacity()
     }
 
     /// Whether the reference names this pool's model.

@@ -52,7 +52,7 @@ pub struct StoreArguments {
 }
 
 /// How many artifacts are kept, and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Artifacts.
     pub count_max: u64,

@@ -103,6 +103,24 @@ fn terminate(world: &mut World) {
     world.daemon().holds().terminate().holds();
 }
 
+/// It reads them in its own time, and says in its log what came of it.
+#[when(regex = r"^the daemon receives SIGHUP and (renews|refuses) its settings$")]
+fn renew(world: &mut World, outcome: String) {
+    let event = match outcome.as_str() {
+        "renews" => "settings_renewed",
+        _ => "settings_refused",
+    };
+    let daemon = world.daemon().holds();
+    let told = |log: &str| log.matches(&format!("\"event\":\"{event}\"")).count();
+    let before = told(&daemon.log());
+    daemon.hang_up().holds();
+    let renewed = eventually(|| match daemon.log() {
+        log if told(&log) > before => Ok(()),
+        _ => Err(format!("the log tells no {event}")),
+    });
+    renewed.holds();
+}
+
 #[when("the daemon is killed")]
 fn kill(world: &mut World) {
     world.daemon().holds().kill().holds();

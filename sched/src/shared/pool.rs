@@ -77,6 +77,17 @@ impl<T> Pool<T> {
         self.quota.queued(class)
     }
 
+    /// How many tasks may wait, over all shards.
+    #[must_use]
+    pub fn tasks_queued_max(&self) -> u32 {
+        self.quota.tasks_queued_max()
+    }
+
+    /// Moves that bound. Where more wait already, they go on waiting; no newcomer joins them.
+    pub fn set_tasks_queued_max(&self, max: u32) {
+        self.quota.set_tasks_queued_max(max);
+    }
+
     /// How many tokens the waiting tasks expect together.
     #[must_use]
     pub fn tokens_queued(&self) -> u64 {

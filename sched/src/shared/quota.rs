@@ -10,7 +10,7 @@
 
 use crate::urgency::Class;
 use core::sync::atomic::{
-    AtomicU64,
+    AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crossbeam_utils::CachePadded;
@@ -25,7 +25,9 @@ pub enum Full {
 }
 
 pub(super) struct Quota {
-    tasks_queued_max: u32,
+    /// Written by whoever moves the bound, read at each admission; one that is moved meanwhile may be
+    /// decided by either, so `Relaxed`.
+    tasks_queued_max: AtomicU32,
     tokens_queued_max: Option<u64>,
     /// [`Waiting`], packed. Written at admission by the task's shard, at dispatch by whichever
     /// shard takes it. It only counts: no other memory is read on its word, so `AcqRel` is more
@@ -89,7 +91,7 @@ impl Waiting {
 impl Quota {
     pub(super) fn new(tasks_queued_max: u32, tokens_queued_max: Option<u64>) -> Self {
         Self {
-            tasks_queued_max,
+            tasks_queued_max: AtomicU32::new(tasks_queued_max),
             tokens_queued_max,
             waiting: CachePadded::new(AtomicU64::new(0)),
             tokens: CachePadded::new(AtomicU64::new(0)),
@@ -99,7 +101,8 @@ impl Quota {
     /// Takes room for one task and answers its position: how many waiting tasks go before it by
     /// class, counted from 0. Deadlines may still change the order inside a class.
     pub(super) fn try_admit(&self, class: Class, expected_tokens: u32) -> Result<u32, Full> {
-        let admit = |waiting: Waiting| waiting.admit(class, self.tasks_queued_max);
+        let tasks_queued_max = self.tasks_queued_max();
+        let admit = |waiting: Waiting| waiting.admit(class, tasks_queued_max);
         let before = self.update(admit).ok_or(Full::Tasks)?;
         if self.try_admit_tokens(expected_tokens.into()) {
             return Ok(before.ahead_of(class));
@@ -112,6 +115,14 @@ impl Quota {
     pub(super) fn release(&self, class: Class, expected_tokens: u32) {
         self.tokens.fetch_sub(expected_tokens.into(), AcqRel);
         self.release_task(class);
+    }
+
+    pub(super) fn tasks_queued_max(&self) -> u32 {
+        self.tasks_queued_max.load(Relaxed)
+    }
+
+    pub(super) fn set_tasks_queued_max(&self, max: u32) {
+        self.tasks_queued_max.store(max, Relaxed);
     }
 
     pub(super) fn queued(&self, class: Class) -> u32 {

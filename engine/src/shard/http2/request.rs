@@ -60,7 +60,7 @@ pub(super) async fn body(
     call: &mut Call,
     body: &mut RecvStream,
 ) -> Result<(), Failed> {
-    let mut timer = Timer::new(common.shard.shared.settings.timeouts.body);
+    let mut timer = Timer::new(common.shard.shared.limits().timeouts.body);
     let body_max = common.shard.limits().body_max;
     let mut turn = None;
     while let Some(bytes) = in_time(&mut timer, |context| body.poll_data(context)).await? {

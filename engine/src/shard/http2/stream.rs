@@ -43,7 +43,7 @@ pub(super) fn begin(
         body: None,
         is_head: request.method() == http::Method::HEAD,
         out: Vec::new(),
-        write_timeout: common.shard.shared.settings.timeouts.write,
+        write_timeout: common.shard.shared.limits().timeouts.write,
     };
     glommio::spawn_local(async move { stream.live(&common, request).await }).detach();
 }

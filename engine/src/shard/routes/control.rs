@@ -19,7 +19,7 @@ use crate::{
         Command,
         drain::Drain,
         purge::{Purge, Wish},
-        reload::Reload,
+        reload::{Reload, Target},
     },
     logs::{self, PoolChange},
     shard::{Shard, mailbox::Message},
@@ -72,8 +72,8 @@ pub(super) fn reload(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
         shard,
         Command::Reload(Reload {
             pool_id: pool.id.clone(),
-            model_ref: new_model_ref,
-            answer,
+            target: Target::Model(new_model_ref),
+            answer: Some(answer),
         }),
     )?;
     let (identity, correlation_id) = (call.caller().identity.clone(), call.correlation_id.clone());

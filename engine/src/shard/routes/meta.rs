@@ -43,7 +43,7 @@ fn engine(pool: &Pool) -> EngineCapabilities {
             "stop",
         ],
         rate_limits: RateLimits {
-            admission_capacity: pool.admission_capacity,
+            admission_capacity: pool.admission_capacity(),
         },
     }
 }

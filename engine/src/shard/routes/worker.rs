@@ -19,7 +19,7 @@ use crate::{
 /// `POST /v2/workers/register`.
 pub(super) fn register(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let candidate = api::parse::<RegisterRequest>(&call.body)?.check()?;
-    let timeout = shard.shared.settings.binding.heartbeat_timeout;
+    let timeout = shard.shared.limits().binding.heartbeat_timeout;
     let body = Registered {
         ok: true,
         identity: call.caller().identity.to_string(),

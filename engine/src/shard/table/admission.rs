@@ -94,7 +94,7 @@ impl Table {
 
     /// The shard that can make room for a newcomer, if this one should not even try.
     pub fn makes_room(&mut self, pool: &Pool, newcomer: Class) -> Option<ShardId> {
-        if !pool.is_full() || pool.admission_policy == Policy::Reject {
+        if !pool.is_full() || !drops_for_newcomers(pool) {
             return None;
         }
         let shard = self.lane(pool).queue.oldest_at(newcomer)?;
@@ -103,7 +103,7 @@ impl Table {
 
     /// The queue is full: what its policy does for a newcomer.
     fn make_room(&mut self, pool: &Pool, newcomer: Class) -> Result<(), Rejected> {
-        if pool.admission_policy == Policy::Reject {
+        if !drops_for_newcomers(pool) {
             return Err(self.queue_full(pool));
         }
         let dropped = self.lane(pool).queue.drop_oldest(newcomer);
@@ -176,7 +176,7 @@ impl Table {
     }
 
     fn queue_full(&mut self, pool: &Pool) -> Rejected {
-        let policy = pool.admission_policy;
+        let policy = pool.admission_policy();
         let (code, message) = match policy {
             Policy::Reject => (Code::AdmissionReject, "the queue is full; come back later"),
             Policy::DropLru => (
@@ -204,4 +204,10 @@ fn load_ahead(pool: &Pool, class: Class) -> Load {
         slots_total: pool.slots_total(),
         slots_free: pool.scheduling.slots_free(),
     }
+}
+
+/// Whether room is made in a full queue. A queue that is longer than it may be by now must shrink first:
+/// one task less in it makes no room.
+fn drops_for_newcomers(pool: &Pool) -> bool {
+    pool.admission_policy() == Policy::DropLru && pool.queue_depth() <= pool.admission_capacity()
 }

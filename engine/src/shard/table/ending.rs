@@ -95,7 +95,7 @@ impl Table {
     /// Keeps the ended task readable and forgets the oldest when there are too many.
     fn retain(&mut self, id: Uuid) {
         self.ended.push_back(id);
-        while self.ended.len() > self.shared.settings.finished_tasks_max {
+        while self.ended.len() > self.shared.limits().finished_tasks_max {
             let Some(oldest) = self.ended.pop_front() else {
                 return;
             };
@@ -170,7 +170,7 @@ impl Table {
     /// Ends running tasks about which their engine has been silent for too long.
     pub fn end_silent(&mut self) {
         let now = self.now();
-        let limit = self.shared.settings.timeouts.decode;
+        let limit = self.shared.limits().timeouts.decode;
         let silent: Vec<Shown> = self
             .running
             .values()
