@@ -1,6 +1,7 @@
 //! The slow thread's loop: signals, changes of pools, once-a-second figures, and the way down.
 
 pub mod bind;
+pub mod device;
 pub mod drain;
 pub mod engines;
 pub mod handoff;

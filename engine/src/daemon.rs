@@ -11,6 +11,7 @@ use crate::{
     control::{
         self, COMMANDS_MAX, Command, RenewRequests, StopRequests,
         bind::{Bindings, Origin},
+        device,
         engines::Engines,
     },
     metrics,
@@ -20,6 +21,7 @@ use crate::{
     shard::{self, mailbox::MAILBOX_MAX},
     shared::{
         Shared,
+        device::Devices,
         directory::Directory,
         ring::Ring,
         sessions::Sessions,
@@ -69,6 +71,7 @@ impl Daemon {
                 .map(|_| Arc::new(Ring::new(MAILBOX_MAX)))
                 .collect(),
             commands: sender,
+            devices: Devices::default(),
             store,
             metrics: metrics::shard_counters(shards),
             stages: Stages::default(),
@@ -93,6 +96,12 @@ impl Daemon {
         }
         let bindings = bindings(&shared)?;
         let engines = engines(&shared)?;
+        device::spawn(&shared).map_err(|error| {
+            StartError::new(
+                format!("the thread that looks at devices can't be started: {error}"),
+                "raise the limit of threads",
+            )
+        })?;
         Ok(Self {
             shared,
             shards: running,

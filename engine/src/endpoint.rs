@@ -86,6 +86,11 @@ impl Endpoint {
         })
     }
 
+    /// Whether it is on this machine for certain.
+    pub fn is_loopback(&self) -> bool {
+        self.addr.ip().to_canonical().is_loopback()
+    }
+
     /// The URL of a path on it, by its address.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{}{path}", self.addr, self.base_path)

@@ -7,6 +7,7 @@
 
 use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
+use nvml_wrapper::error::NvmlError;
 use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
@@ -357,6 +358,34 @@ pub fn purge_failed(pool: &Pool, error: &std::io::Error) {
         pool_id = %pool.id,
         %error,
         human = "A model's file could not be removed; remove it by hand.",
+    );
+}
+
+/// A device of this machine does not answer any more.
+pub fn device_lost(number: usize, error: &NvmlError) {
+    warn!(
+        event = "device_lost",
+        device = number,
+        reason = %error,
+        human = "A device of this machine does not answer any more; nothing is told of it.",
+    );
+}
+
+/// It answers again.
+pub fn device_back(number: usize) {
+    info!(
+        event = "device_back",
+        device = number,
+        human = "A device of this machine answers again.",
+    );
+}
+
+/// There is a driver of devices, and it can't be asked.
+pub fn devices_unreadable(reason: &str) {
+    warn!(
+        event = "devices_unreadable",
+        reason,
+        human = "The devices of this machine can't be looked at; nothing is told of them.",
     );
 }
 

@@ -1,6 +1,7 @@
 //! The only state that several threads touch. Everything else is single-threaded.
 
 pub mod catalog;
+pub mod device;
 pub mod directory;
 pub mod gate;
 pub mod places;
@@ -25,7 +26,8 @@ use crate::{
     settings::{Fixed, Limits},
     shard::mailbox::Message,
     shared::{
-        directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot, stage::Stages,
+        device::Devices, directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot,
+        stage::Stages,
     },
     store::Store,
 };
@@ -50,6 +52,8 @@ pub struct Shared {
     pub mailboxes: Vec<Arc<Ring<Message>>>,
     /// What shards ask of the control thread; bounded.
     pub commands: Sender<Command>,
+    /// The devices of this machine, as they were seen last.
+    pub devices: Devices,
     /// Catalog and artifacts.
     pub store: Arc<Store>,
     /// Each shard's counters.

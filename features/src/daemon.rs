@@ -47,8 +47,12 @@ pub(crate) struct Exit {
 
 impl Daemon {
     /// Starts a daemon in `dir` and waits until it listens, or has ended instead.
-    pub(crate) fn start(dir: &Path, arguments: &str) -> io::Result<Result<Self, Exit>> {
-        let mut process = Process::start(dir, arguments)?;
+    pub(crate) fn start(
+        dir: &Path,
+        arguments: &str,
+        environment: &[(String, String)],
+    ) -> io::Result<Result<Self, Exit>> {
+        let mut process = Process::start(dir, arguments, environment)?;
         match eventually(|| process.announcement()).map_err(io::Error::other)? {
             Some(addr) => Ok(Ok(Self { process, addr })),
             None => process.end().map(Err),
@@ -103,7 +107,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(dir: &Path, arguments: &str) -> io::Result<Self> {
+    fn start(dir: &Path, arguments: &str, environment: &[(String, String)]) -> io::Result<Self> {
         let said: Vec<&str> = arguments.split_whitespace().collect();
         let unsaid = DEFAULTS
             .into_iter()
@@ -112,6 +116,7 @@ impl Process {
         command
             .args(unsaid.flat_map(|(flag, value)| [flag, value]))
             .args(&said)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(File::create(dir.join("stdout"))?)

@@ -1,7 +1,8 @@
-//! The Prometheus text format 0.0.4, read without mercy (prometheus.io, "Exposition formats").
+//! The two text formats of metrics, read without mercy: Prometheus 0.0.4 (prometheus.io, "Exposition
+//! formats") and OpenMetrics 1.0 (the specification of that name).
 //!
 //! A scraper that meets one doubtful line loses the whole scrape, so this reader refuses what the
-//! format forbids: a sample without its `# TYPE`, a family in two places, a series twice, buckets
+//! formats forbid: a sample without its `# TYPE`, a family in two places, a series twice, buckets
 //! that do not add up. [`Metrics::parse`] is the only door; whoever holds [`Metrics`] holds checked ones.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,27 @@ use sample::Sample;
 
 mod sample;
 
-/// All families of one scrape, by name.
+/// Which of the two a text is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Prometheus 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0: a counter's family is named without the `_total` of its samples, bounds are
+    /// written as floats are, no line is empty, and the last one says that it is.
+    OpenMetrics,
+}
+
+impl Format {
+    /// How it is called in `Accept` and `Content-Type`.
+    pub(crate) const fn media_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// All families of one scrape, by the names that counters have in Prometheus' format.
 #[derive(Debug)]
 pub(crate) struct Metrics(BTreeMap<String, Family>);
 
@@ -24,11 +45,21 @@ pub(crate) struct Family {
 
 impl Metrics {
     /// Reads a whole exposition.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, format: Format) -> Result<Self, String> {
         if !text.ends_with('\n') {
             return Err("the last line does not end".to_owned());
         }
-        let mut reader = Reader::default();
+        let text = match format {
+            Format::Prometheus => text,
+            Format::OpenMetrics => text
+                .strip_suffix("# EOF\n")
+                .ok_or("the last line is not # EOF")?,
+        };
+        let mut reader = Reader {
+            format,
+            families: BTreeMap::new(),
+            current: String::new(),
+        };
         for line in text.lines() {
             reader
                 .take_line(line)
@@ -45,6 +76,16 @@ impl Metrics {
         self.0
             .get(name)
             .ok_or_else(|| format!("there is no metric {name}"))
+    }
+
+    /// The names of all families.
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+
+    /// How many series there are, a bucket of a histogram being one.
+    pub(crate) fn series_count(&self) -> usize {
+        self.0.values().map(|family| family.samples.len()).sum()
     }
 
     /// The sum over all series of a counter or gauge; zero while it has none.
@@ -74,16 +115,29 @@ impl Family {
         Ok(())
     }
 
-    /// The upper bounds of a histogram's buckets, as they are written, `+Inf` aside.
-    pub(crate) fn bounds(&self) -> BTreeSet<&str> {
-        let bounds = self
+    /// Every series of a counter or gauge: its labels as `name="value"`, in the order of their names,
+    /// and its value.
+    pub(crate) fn series(&self) -> BTreeMap<Vec<String>, f64> {
+        let written = |(name, value): (&String, &String)| format!("{name}={value:?}");
+        let series = self.samples.iter();
+        series
+            .map(|sample| (sample.labels.iter().map(written).collect(), sample.value))
+            .collect()
+    }
+
+    /// The upper bounds of a histogram's buckets, from the lowest to the highest, `+Inf` aside.
+    pub(crate) fn bounds(&self) -> Vec<f64> {
+        let buckets = self
             .samples
             .iter()
-            .filter_map(|sample| sample.labels.get("le"));
+            .filter(|sample| sample.labels.contains_key("le"));
+        let mut bounds: Vec<f64> = buckets
+            .filter_map(|bucket| bucket.bound().ok())
+            .filter(|bound| bound.is_finite())
+            .collect();
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
         bounds
-            .map(String::as_str)
-            .filter(|bound| *bound != "+Inf")
-            .collect()
     }
 
     fn check(&self, name: &str) -> Result<(), String> {
@@ -140,8 +194,8 @@ fn check_buckets(name: &str, samples: &[&Sample]) -> Result<(), String> {
 }
 
 /// Reads line by line; samples belong to the family declared last.
-#[derive(Default)]
 struct Reader {
+    format: Format,
     families: BTreeMap<String, Family>,
     current: String,
 }
@@ -152,10 +206,12 @@ impl Reader {
             let (name, kind) = declaration.split_once(' ').ok_or("a TYPE names no type")?;
             return self.declare(name, kind);
         }
-        if line.is_empty() || line.starts_with('#') {
-            Ok(())
-        } else {
-            self.add(line.parse()?)
+        match line {
+            "" if self.format == Format::OpenMetrics => Err("a line is empty".to_owned()),
+            "# EOF" => Err("the end is told before the end".to_owned()),
+            "" => Ok(()),
+            _ if line.starts_with('#') => Ok(()),
+            _ => self.add(line.parse()?),
         }
     }
 
@@ -167,8 +223,14 @@ impl Reader {
             kind: kind.to_owned(),
             samples: Vec::new(),
         };
-        self.current = name.to_owned();
-        match self.families.insert(name.to_owned(), family) {
+        self.current = match (self.format, kind) {
+            (Format::OpenMetrics, "counter") if name.ends_with("_total") => {
+                return Err("a counter's family is named like its samples".to_owned());
+            }
+            (Format::OpenMetrics, "counter") => format!("{name}_total"),
+            _ => name.to_owned(),
+        };
+        match self.families.insert(self.current.clone(), family) {
             None => Ok(()),
             Some(_) => Err("a family is declared twice".to_owned()),
         }
@@ -184,6 +246,9 @@ impl Reader {
         };
         if !belongs {
             return Err(format!("a sample stands among those of {}", self.current));
+        }
+        if self.format == Format::OpenMetrics {
+            sample.check_bound_is_float()?;
         }
         family.samples.push(sample);
         Ok(())
@@ -201,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_good_exposition_tells_totals_labels_and_bounds() {
-        let metrics = Metrics::parse(GOOD).unwrap();
+        let metrics = Metrics::parse(GOOD, Format::Prometheus).unwrap();
         assert_eq!(metrics.total("steals_total"), Ok(7.0));
         assert_eq!(metrics.total("pool_ready"), Ok(0.0));
         assert!(metrics.total("unknown").is_err());
@@ -214,7 +279,12 @@ mod tests {
         assert!(steals.check_labels(&BTreeSet::from(["from_core"])).is_err());
         let wait = metrics.family("wait_ms").unwrap();
         assert_eq!(wait.check_labels(&BTreeSet::from(["p"])), Ok(()));
-        assert_eq!(wait.bounds(), BTreeSet::from(["50"]));
+        assert_eq!(wait.bounds(), [50.0]);
+        assert_eq!(metrics.series_count(), 6);
+        let from_first = [r#"from_core="0""#, r#"to_core="1""#]
+            .map(str::to_owned)
+            .to_vec();
+        assert_eq!(steals.series()[&from_first], 3.0);
     }
 
     #[test]
@@ -239,7 +309,37 @@ mod tests {
         ] {
             assert!(GOOD.contains(from), "{from}");
             let wrong = GOOD.replace(from, to);
-            assert!(Metrics::parse(&wrong).is_err(), "{from} → {to}");
+            let read = Metrics::parse(&wrong, Format::Prometheus);
+            assert!(read.is_err(), "{from} → {to}");
+        }
+    }
+
+    const OPEN: &str = "# TYPE steals counter\nsteals_total{to_core=\"1\"} 3\n# TYPE wait_ms histogram\n\
+        wait_ms_bucket{le=\"50.0\"} 1\nwait_ms_bucket{le=\"+Inf\"} 1\nwait_ms_sum 7\nwait_ms_count 1\n# EOF\n";
+
+    #[test]
+    fn the_other_format_tells_the_same_names() {
+        let metrics = Metrics::parse(OPEN, Format::OpenMetrics).unwrap();
+        assert_eq!(metrics.names(), BTreeSet::from(["steals_total", "wait_ms"]));
+        assert_eq!(metrics.total("steals_total"), Ok(3.0));
+        assert_eq!(metrics.family("wait_ms").unwrap().bounds(), [50.0]);
+    }
+
+    #[test]
+    fn what_the_other_format_forbids_is_refused() {
+        for (from, to) in [
+            ("# EOF\n", ""),
+            ("# EOF\n", "# EOF\n\n"),
+            ("# TYPE wait_ms", "\n# TYPE wait_ms"),
+            ("# TYPE wait_ms", "# EOF\n# TYPE wait_ms"),
+            ("# TYPE steals", "# TYPE steals_total"),
+            ("steals_total{", "steals{"),
+            ("50.0", "50"),
+        ] {
+            assert!(OPEN.contains(from), "{from}");
+            let wrong = OPEN.replacen(from, to, 1);
+            let read = Metrics::parse(&wrong, Format::OpenMetrics);
+            assert!(read.is_err(), "{from} → {to}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The promises are the `*.feature` files beside the manifest; everything here only carries them out:
 //!
 //! - [`run`] builds the daemon and runs the features (`runner` → `program`, `daemon`, `world`);
+//! - `driver` pretends devices that are not there;
 //! - `sandbox` takes away from the daemon what a container would;
 //! - `steps/` says what the sentences mean, one file per noun;
 //! - `client` speaks for ordinary callers, through a library that knows nothing of us;
@@ -20,6 +21,7 @@ mod client;
 mod connection;
 mod daemon;
 mod description;
+mod driver;
 mod engine;
 mod expectation;
 mod exposition;

@@ -5,6 +5,7 @@
 
 mod connection;
 mod daemon;
+mod device;
 mod engine;
 mod http2;
 mod key;

@@ -47,6 +47,8 @@ pub struct World {
     pub(crate) keys: BTreeMap<String, String>,
     /// Fields that every request carries.
     pub(crate) carried: Vec<(String, String)>,
+    /// Variables of its daemon's environment.
+    pub(crate) environment: Vec<(String, String)>,
     /// What its daemon may never write down.
     pub(crate) secrets: RefCell<Secrets>,
     /// The request sent last.
@@ -65,6 +67,8 @@ pub struct World {
     pub(crate) neighbour: Option<TcpListener>,
     /// What a crowd of clients saw.
     pub(crate) load: Option<Load>,
+    /// How many series its metrics had.
+    pub(crate) series: Option<usize>,
     /// The engines beside the daemon.
     pub(crate) engines: BTreeMap<String, Engine>,
 }
@@ -81,6 +85,7 @@ impl World {
             words,
             keys: BTreeMap::new(),
             carried: Vec::new(),
+            environment: Vec::new(),
             secrets: RefCell::default(),
             request: None,
             answers: Vec::new(),
@@ -90,6 +95,7 @@ impl World {
             seen: Vec::new(),
             neighbour: None,
             load: None,
+            series: None,
             engines: BTreeMap::new(),
         })
     }
@@ -104,7 +110,9 @@ impl World {
             "model".to_owned(),
             if embedded { "tales" } else { "mock" }.to_owned(),
         );
-        match Daemon::start(self.dir.path(), &arguments).map_err(|error| error.to_string())? {
+        match Daemon::start(self.dir.path(), &arguments, &self.environment)
+            .map_err(|error| error.to_string())?
+        {
             Ok(daemon) => self.daemon = Some(daemon),
             Err(exit) => self.exit = Some(exit),
         }

@@ -15,6 +15,12 @@ pub struct DeviceMask(u64);
 pub struct BadDeviceMask;
 
 impl DeviceMask {
+    /// Whether the device of this number is one of them.
+    #[must_use]
+    pub const fn has(self, device: u32) -> bool {
+        device < u64::BITS && self.0 >> device & 1 == 1
+    }
+
     /// Whether each of these devices is one of `others`.
     #[must_use]
     pub const fn is_within(self, others: Self) -> bool {
@@ -57,7 +63,7 @@ fn device(text: &str) -> Option<u32> {
 impl fmt::Display for DeviceMask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for device in (0..u64::BITS).filter(|device| self.0 >> device & 1 == 1) {
+        for device in (0..u64::BITS).filter(|device| self.has(*device)) {
             write!(f, "{separator}{device}")?;
             separator = ",";
         }
@@ -122,5 +128,8 @@ mod tests {
         assert!(!mask("0-2").is_within(mask("0-1")));
         assert!(!mask("5").is_within(mask("0-1")));
         assert_eq!(mask("0").union(mask("2")), mask("0,2"));
+        assert!(mask("0,63").has(63));
+        assert!(!mask("0,63").has(1));
+        assert!(!mask("0-63").has(64));
     }
 }

@@ -3,6 +3,25 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// A device of this machine. What its driver does not tell is absent.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DeviceView {
+    /// Its number, as its driver counts.
+    pub device: u32,
+    /// What it is.
+    pub name: Option<String>,
+    /// The share of the last moments in which it computed, from 0 to 1.
+    pub utilization: Option<f64>,
+    /// Bytes of its memory.
+    pub vram_total_bytes: Option<u64>,
+    /// Of these, held by programs.
+    pub vram_used_bytes: Option<u64>,
+    /// Of these, free.
+    pub vram_free_bytes: Option<u64>,
+    /// Errors of its memory that could not be corrected, since its driver was started.
+    pub memory_errors: Option<u64>,
+}
+
 /// One replica of a pool.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReplicaView {
@@ -14,6 +33,8 @@ pub struct ReplicaView {
     pub slots_total: u32,
     /// Of these, free.
     pub slots_free: u32,
+    /// Those devices of this machine that it runs on, as far as that was said and they answer.
+    pub devices: Vec<DeviceView>,
 }
 
 /// What a pool is doing now.

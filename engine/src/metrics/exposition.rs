@@ -4,6 +4,7 @@
 //! content type, the counter's family name and the closing `# EOF`.
 
 mod catalog;
+mod device;
 mod placement;
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::shared::{
     catalog::Catalog,
+    device::Device,
     replica::Replica,
     snapshot::{Pool, Snapshot},
 };
@@ -60,6 +62,15 @@ impl Family {
                 self.places.insert(series.clone(), self.samples.len());
                 self.samples.push((series, value));
             }
+        }
+    }
+
+    /// What can't be added up. Of a replica that was bound anew, the one that leaves and the one that
+    /// came have the same labels for a while; one of them is told.
+    fn state(&mut self, series: String, value: f64) {
+        match self.places.get(&series) {
+            Some(place) => self.samples[*place].1 = value,
+            None => self.sample(series, value),
         }
     }
 
@@ -127,6 +138,7 @@ impl Page {
 pub fn expose(
     snapshot: &Snapshot,
     catalog: &Catalog,
+    devices: &[Device],
     shards: &PerShard<ShardCounters>,
     format: Format,
 ) -> String {
@@ -139,6 +151,7 @@ pub fn expose(
     tokens(&mut page, snapshot);
     pools(&mut page, snapshot);
     kv_caches(&mut page, snapshot);
+    device::devices(&mut page, snapshot, devices);
     catalog::models(&mut page, snapshot, catalog);
     catalog::verifications(&mut page, catalog);
     latencies(&mut page, snapshot);
@@ -272,7 +285,7 @@ fn kv_caches(page: &mut Page, snapshot: &Snapshot) {
     page.family("kv_cache_usage_ratio", "gauge", help, |family| {
         for (labels, replica) in each_replica(snapshot) {
             if let Some(usage) = replica.condition.kv_cache_usage() {
-                family.sample(format!("kv_cache_usage_ratio{{{labels}}}"), usage);
+                family.state(format!("kv_cache_usage_ratio{{{labels}}}"), usage);
             }
         }
     });

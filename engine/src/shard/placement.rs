@@ -18,6 +18,7 @@ use crate::{
     shared::{
         Shared,
         catalog::{Catalog, Model, Unusable},
+        device::Device,
         gate::Passage,
         replica::Replica,
         snapshot::{Pool, Snapshot},
@@ -80,7 +81,9 @@ pub fn place(
         &submission.placement.choice,
         &submission.placement.avoid,
     )?;
-    let candidates: Vec<_> = serving.iter().map(|pool| candidate(pool, last)).collect();
+    let devices = shared.devices.fresh(shared.clock.elapsed());
+    let candidate = |pool| candidate(pool, last, &devices);
+    let candidates: Vec<_> = serving.iter().copied().map(candidate).collect();
     shared.metrics[me.0].placements.considers(candidates.len());
     match decide(&submission.needs(), &candidates) {
         Ok(Decision { pool, basis }) => Ok(Placed {
@@ -148,7 +151,11 @@ fn check_ids(
     }
 }
 
-fn candidate<'p>(pool: &'p Arc<Pool>, last: Option<&Arc<Replica>>) -> Candidate<'p> {
+fn candidate<'p>(
+    pool: &'p Arc<Pool>,
+    last: Option<&Arc<Replica>>,
+    devices: &[Device],
+) -> Candidate<'p> {
     let has = |last| {
         let mut replicas = pool.replicas.iter();
         replicas.any(|(_, replica)| Arc::ptr_eq(&replica, last))
@@ -166,7 +173,7 @@ fn candidate<'p>(pool: &'p Arc<Pool>, last: Option<&Arc<Replica>>) -> Candidate<
         slots_total: pool.scheduling.slots_total(),
         slots_free: pool.scheduling.slots_free(),
         tasks: queue_depth + pool.scheduling.leases(),
-        vram_free_bytes: None,
+        vram_free_bytes: pool.vram_free_bytes(devices),
     }
 }
 

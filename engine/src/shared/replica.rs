@@ -15,6 +15,7 @@ use orchestratord_sched::{
     breaker::{Breaker, Trust},
 };
 
+use super::device::Device;
 use crate::{
     endpoint::Endpoint,
     metrics::{PerShard, ReplicaCounters},
@@ -105,6 +106,16 @@ impl Replica {
     /// Its engine's version; empty while nobody has told.
     pub fn engine_version(&self) -> &str {
         self.engine_version.get().map_or("", String::as_str)
+    }
+
+    /// Whether it runs on this device of this machine, as far as that was said. A server elsewhere
+    /// counts the devices of its own machine.
+    pub fn runs_on(&self, device: &Device) -> bool {
+        let is_here = match &self.reach {
+            Reach::Local(_) => true,
+            Reach::Remote(remote) => remote.endpoint.is_loopback(),
+        };
+        is_here && self.device_mask.is_some_and(|mask| mask.has(device.number))
     }
 
     /// Orders something of an engine of this process. `false`: it takes no orders now. A server

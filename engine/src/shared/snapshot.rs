@@ -22,6 +22,7 @@ use orchestratord_sched::{
 };
 
 use super::{
+    device::Device,
     gate::{Gate, Passage},
     places::Places,
     provisioning::Provisioning,
@@ -190,6 +191,15 @@ impl Pool {
     pub fn device_mask(&self) -> Option<DeviceMask> {
         let masks = self.staying().map(|replica| replica.device_mask);
         masks.reduce(|all, more| Some(all?.union(more?)))?
+    }
+
+    /// Bytes that are free on those devices of this machine that its replicas run on, if all that is
+    /// known.
+    pub fn vram_free_bytes(&self, here: &[Device]) -> Option<u64> {
+        let runs_on = |device: &&Device| self.staying().any(|replica| replica.runs_on(device));
+        let devices = here.iter().filter(runs_on);
+        let free = devices.map(|device| Some(device.memory?.free_bytes));
+        free.reduce(|all, more| Some(all? + more?))?
     }
 
     /// What its replicas are pinned to. A replica that tells another version than was vouched for

@@ -21,6 +21,16 @@ impl Sample {
         let bound = self.labels.get("le").ok_or("a bucket has no bound")?;
         number(bound)
     }
+
+    /// OpenMetrics wants a bound written as one of the floats that it is: `50.0`, not `50`.
+    pub(crate) fn check_bound_is_float(&self) -> Result<(), String> {
+        match self.labels.get("le") {
+            Some(bound) if bound != "+Inf" && !bound.contains(['.', 'e']) => {
+                Err(format!("the bound {bound} is not written as a float"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl FromStr for Sample {

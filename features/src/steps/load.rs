@@ -31,14 +31,19 @@ pub(crate) struct Load {
     dips: Vec<String>,
 }
 
-#[when(regex = r"^(\d+) tasks are sent at once over (\d+) connections and read to their ends$")]
-fn crowd(world: &mut World, tasks: usize, connections: usize, #[step] step: &Step) {
+#[when(
+    regex = r"^(\d+) tasks(?: of ([A-Z][a-z]+))? are sent at once over (\d+) connections and read to their ends$"
+)]
+fn crowd(world: &mut World, tasks: usize, caller: String, connections: usize, #[step] step: &Step) {
     let addr = world.addr().holds();
-    let request = &world.compose_task("the client", step).holds();
+    let request = &world.compose_task(&caller, step).holds();
+    let look = &world
+        .compose(&caller, "GET", "/v2/pools/default/health", None)
+        .holds();
     let share = |index| tasks / connections + usize::from(index < tasks % connections);
     let (start, over) = (&Barrier::new(connections), &AtomicBool::new(false));
     world.load = Some(thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(addr, over));
+        let watcher = scope.spawn(|| watch(addr, look, over));
         let client = |tasks| scope.spawn(move || client(addr, request, start, tasks));
         let clients: Vec<_> = (0..connections).map(share).map(client).collect();
         let streams: Result<Vec<_>, _> = clients.into_iter().map(join).collect();
@@ -86,14 +91,19 @@ fn client(
         task.ok_or_else(|| format!("a task is answered {}: {}", answer.status, answer.text()))
     };
     let paths: Vec<String> = (0..tasks).map(enqueue).collect::<Result<_, _>>()?;
-    paths.into_iter().map(|path| read(addr, path)).collect()
+    let read = |path| read(addr, path, request.headers.clone());
+    paths.into_iter().map(read).collect()
 }
 
-fn read(addr: SocketAddr, path: String) -> Result<Vec<Event>, String> {
+fn read(
+    addr: SocketAddr,
+    path: String,
+    headers: Vec<(String, String)>,
+) -> Result<Vec<Event>, String> {
     let request = Request {
         method: "GET".to_owned(),
         path,
-        headers: Vec::new(),
+        headers,
         body: None,
     };
     let (answer, stream) = Stream::open(addr, &request)?;
@@ -103,8 +113,8 @@ fn read(addr: SocketAddr, path: String) -> Result<Vec<Event>, String> {
 }
 
 /// Looks at the metrics until the crowd is over, and tells when slots were idle beside a queue.
-fn watch(addr: SocketAddr, over: &AtomicBool) -> Result<Vec<String>, String> {
-    let slots = slots(addr)?;
+fn watch(addr: SocketAddr, look: &Request, over: &AtomicBool) -> Result<Vec<String>, String> {
+    let slots = slots(addr, look)?;
     let mut dips = Vec::new();
     while !over.load(Ordering::Relaxed) {
         dips.extend(lasting_dip(addr, slots)?);
@@ -134,8 +144,8 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, String>
     joined.unwrap_or_else(|_| Err("a thread of the crowd panicked".to_owned()))
 }
 
-fn slots(addr: SocketAddr) -> Result<f64, String> {
-    let health = client::get(addr, "/v2/pools/default/health")?.json()?;
+fn slots(addr: SocketAddr, look: &Request) -> Result<f64, String> {
+    let health = client::send(addr, look)?.json()?;
     health["metrics"]["slots_total"]
         .as_f64()
         .ok_or_else(|| format!("no slots_total in {health}"))

@@ -63,10 +63,10 @@ fn enqueue(world: &mut World, caller: String, name: String, #[step] step: &Step)
     }
 }
 
-#[given(regex = r"^the client enqueues tasks until one is answered (\d+)$")]
-#[when(regex = r"^the client enqueues tasks until one is answered (\d+)$")]
-fn enqueue_until(world: &mut World, status: u16, #[step] step: &Step) {
-    let request = world.compose_task("the client", step).holds();
+#[given(regex = r"^(the client|[A-Z][a-z]+) enqueues tasks until one is answered (\d+)$")]
+#[when(regex = r"^(the client|[A-Z][a-z]+) enqueues tasks until one is answered (\d+)$")]
+fn enqueue_until(world: &mut World, caller: String, status: u16, #[step] step: &Step) {
+    let request = world.compose_task(&caller, step).holds();
     let answered = eventually(|| match world.send(request.clone())? {
         answer if answer.status == status => Ok(()),
         answer => Err(format!("tasks are still answered {}", answer.status)),
@@ -161,10 +161,42 @@ fn headers_hold(world: &mut World, step: &Step) {
     expected.check(&headers).holds();
 }
 
-#[given(regex = r"^GET (/\S*) comes to hold$")]
-#[then(regex = r"^GET (/\S*) comes to hold$")]
-fn comes_to_hold(world: &mut World, path: String, #[step] step: &Step) {
-    let (addr, path) = (world.addr().holds(), world.fill(&path).holds());
+#[given(regex = r"^GET (/\S*)(?: by ([A-Z][a-z]+))? comes to hold$")]
+#[then(regex = r"^GET (/\S*)(?: by ([A-Z][a-z]+))? comes to hold$")]
+fn comes_to_hold(world: &mut World, path: String, caller: String, #[step] step: &Step) {
+    let addr = world.addr().holds();
+    let request = world.compose(&caller, "GET", &path, None).holds();
     let expected = world.expectations(step).holds();
-    eventually(|| expected.check(&client::get(addr, &path)?.json()?)).holds();
+    eventually(|| expected.check(&client::send(addr, &request)?.json()?)).holds();
+}
+
+/// What a scanner would send: values that break out of quotes, lines and numbers, no two alike.
+#[when(regex = r"^the client sends (\d+) requests with odd names for everything$")]
+fn send_odd(world: &mut World, count: usize) {
+    for at in 0..count {
+        let odd = format!("\"}} 1\n# TYPE evil_{at} counter\n\\{at}\u{1f980}");
+        let task = json!({"model_ref": odd, "engine": odd, "prompt": "Hi"});
+        let named =
+            json!({"model_ref": "mock", "prompt": "Hi", "priority": odd, odd.as_str(): odd});
+        let traced = [
+            ("X-Correlation-Id".to_owned(), format!("evil\"}}{at}")),
+            (
+                "traceparent".to_owned(),
+                format!("00-{at:032x}-{at:016x}-01"),
+            ),
+        ];
+        for (method, path, body) in [
+            ("POST", "/v2/tasks".to_owned(), Some(task.to_string())),
+            ("POST", "/v2/tasks".to_owned(), Some(named.to_string())),
+            ("GET", format!("/v2/pools/evil%22%7D{at}/health"), None),
+            ("GET", format!("/evil%22%7D{at}?{at}={at}"), None),
+            ("DELETE", format!("/v2/sessions/evil%22%7D{at}"), None),
+        ] {
+            let request = world.compose("the client", method, &path, body.as_deref());
+            let mut request = request.holds();
+            request.headers.extend(traced.clone());
+            let answer = world.send(request).holds();
+            assert!(answer.status < 500, "{}", answer.text());
+        }
+    }
 }

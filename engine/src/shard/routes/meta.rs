@@ -67,7 +67,8 @@ pub(super) fn openapi(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
 pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let format = Format::accepted(call.request.fields.get("accept"));
     let (pools, catalog) = (shard.shared.pools(), shard.shared.store.catalog());
-    let text = metrics::expose(&pools, &catalog, &shard.shared.metrics, format);
+    let devices = shard.shared.devices.fresh(shard.shared.clock.elapsed());
+    let text = metrics::expose(&pools, &catalog, &devices, &shard.shared.metrics, format);
     let reply = Reply::bytes(200, format.content_type(), text.into_bytes());
     Ok(Outcome::Reply(reply))
 }

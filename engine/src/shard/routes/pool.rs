@@ -8,11 +8,11 @@ use super::{Call, Outcome, Reply};
 use crate::{
     api::{
         error::{ApiError, Code},
-        pool::{PoolHealth, PoolList, PoolMetrics, PoolView, ReplicaView},
+        pool::{DeviceView, PoolHealth, PoolList, PoolMetrics, PoolView, ReplicaView},
     },
     metrics,
     shard::Shard,
-    shared::{replica::Replica, snapshot::Pool},
+    shared::{device::Device, replica::Replica, snapshot::Pool},
 };
 
 /// `GET /v2/pools`.
@@ -49,6 +49,7 @@ pub(super) fn find(shard: &Shard, call: &Call) -> Result<Arc<Pool>, ApiError> {
 fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
     let (tokens_out, tasks_started) = metrics::pool_totals(pool);
     let scheduling = &pool.scheduling;
+    let devices = shard.shared.devices.fresh(shard.shared.clock.elapsed());
     PoolHealth {
         live: pool.replicas.iter().any(|(_, replica)| is_live(&replica)),
         ready: pool.takes_work() && !shard.is_stopping(),
@@ -70,8 +71,25 @@ fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
                 state: replica.condition.state().name(),
                 slots_total: replica.slots_total,
                 slots_free: scheduling.replica_slots_free(place),
+                devices: devices
+                    .iter()
+                    .filter(|device| replica.runs_on(device))
+                    .map(view)
+                    .collect(),
             })
             .collect(),
+    }
+}
+
+fn view(device: &Device) -> DeviceView {
+    DeviceView {
+        device: device.number,
+        name: device.name.clone(),
+        utilization: device.utilization,
+        vram_total_bytes: device.memory.map(|memory| memory.total_bytes),
+        vram_used_bytes: device.memory.map(|memory| memory.used_bytes),
+        vram_free_bytes: device.memory.map(|memory| memory.free_bytes),
+        memory_errors: device.memory_errors,
     }
 }
 
