@@ -56,7 +56,7 @@ impl Fields {
             .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
     }
 
-    fn push(&mut self, name: &str, value: &str) {
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
         self.text.push_str(name);
         let name = self.text.len();
         self.text.push_str(value);

@@ -49,6 +49,7 @@
 //! assert!(!connection.must_close());
 //! ```
 
+mod accept;
 mod buffer;
 mod chunked;
 pub mod client;
@@ -64,6 +65,7 @@ pub mod sse;
 pub mod sse_log;
 mod target;
 
+pub use accept::Quality;
 pub use error::{Fault, Refusal};
 pub use fields::Fields;
 pub use framing::BodyLength;

@@ -1,13 +1,15 @@
 //! The page that a scraper gets: every family with its help, every series with its labels.
 //!
 //! The two formats are Prometheus text 0.0.4 and OpenMetrics 1.0, whose only differences here are the
-//! content type, the counter's family name and the closing `# EOF`.
+//! content type, the counter's family name, how a bound is written and the closing `# EOF`.
 
 mod catalog;
 mod device;
 mod placement;
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+
+use orchestratord_http::Fields;
 
 use super::{
     CLASSES, CancelReason, Counter, DECODE_MS, FIRST_TOKEN_MS, Histogram, PerShard, PoolCounters,
@@ -30,19 +32,35 @@ pub enum Format {
 }
 
 impl Format {
-    /// What an `Accept` field asks for.
-    pub fn accepted(accept: Option<&str>) -> Self {
-        match accept {
-            Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
-            _ => Self::Prometheus,
+    /// The media types of both, without parameters.
+    pub const MEDIA_TYPES: [&str; 2] = ["text/plain", "application/openmetrics-text"];
+
+    /// The one that a request's `Accept` wants more. Who takes anything gets what every scraper reads.
+    pub fn accepted(fields: &Fields) -> Self {
+        let [prometheus, open_metrics] = Self::MEDIA_TYPES.map(|one| fields.accepts(one));
+        let names_it = fields
+            .get_all("accept")
+            .any(|accept| accept.contains(Self::MEDIA_TYPES[1]));
+        if open_metrics > prometheus || (names_it && open_metrics == prometheus) {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
         }
     }
 
-    /// Its media type.
+    /// Its media type, with what a scraper must know to read it.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+
+    /// A bucket's upper bound. To OpenMetrics each is a float and must look like one.
+    fn bound(self, bound_ms: u64) -> String {
+        match self {
+            Self::Prometheus => format!("{bound_ms}"),
+            Self::OpenMetrics => format!("{bound_ms}.0"),
         }
     }
 }
@@ -50,6 +68,7 @@ impl Format {
 /// One family of series. A series is printed once: what several pools or replicas say under the
 /// same labels is added up.
 struct Family {
+    format: Format,
     samples: Vec<(String, f64)>,
     places: HashMap<String, usize>,
 }
@@ -99,6 +118,7 @@ impl Page {
         self.line(format_args!("# HELP {heading} {help}"));
         self.line(format_args!("# TYPE {heading} {kind}"));
         let mut family = Family {
+            format: self.format,
             samples: Vec::new(),
             places: HashMap::new(),
         };
@@ -351,6 +371,7 @@ fn histogram<const N: usize>(
         let mut count = 0;
         for (at, bound) in bounds_ms.iter().enumerate() {
             count += sum(&|histogram| &histogram.counts[at]);
+            let bound = family.format.bound(*bound);
             family.count(format!("{name}_bucket{{{labels},le=\"{bound}\"}}"), count);
         }
         count += sum(&|histogram| &histogram.above);

@@ -65,7 +65,7 @@ pub(super) fn openapi(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
 
 /// `GET /metrics`.
 pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
-    let format = Format::accepted(call.request.fields.get("accept"));
+    let format = Format::accepted(&call.request.fields);
     let (pools, catalog) = (shard.shared.pools(), shard.shared.store.catalog());
     let devices = shard.shared.devices.fresh(shard.shared.clock.elapsed());
     let text = metrics::expose(&pools, &catalog, &devices, &shard.shared.metrics, format);
