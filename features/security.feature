@@ -54,6 +54,24 @@ Feature: Security gates
     When Olga sends GET /v2/tasks/{task}
     Then the answer is 200
 
+  Scenario: another caller's session is absent, but not to an operator
+    Given Ann has a key for data
+    And Ben has a key for data
+    And Olga has a key for data,control
+    And a daemon started with --keys {dir}/keys.toml
+    And Ann enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+    When Ben sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the answer is 404 NOT_FOUND
+    When Ben sends DELETE /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the answer is 204
+    When Olga sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the answer is 200
+    When Olga sends DELETE /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the answer is 204
+    When Ann sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the answer is 404 NOT_FOUND
+
   Scenario: an address that others can reach needs a key
     When someone starts a daemon with --addr 0.0.0.0:0
     Then it refuses with exit code 2 and a remedy that mentions keys new

@@ -86,7 +86,12 @@ impl Caller {
 
     /// Whether the caller may know of a thing that `owner` made.
     pub fn may_see(&self, owner: &Identity) -> bool {
-        self.identity == *owner || self.scopes.contains(&Scope::Control)
+        self.identity == *owner || self.may_see_all()
+    }
+
+    /// Whether the caller may know of everything, whoever made it.
+    pub fn may_see_all(&self) -> bool {
+        self.scopes.contains(&Scope::Control)
     }
 }
 

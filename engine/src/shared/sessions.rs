@@ -22,7 +22,7 @@ use orchestratord_sched::{
 use uuid::Uuid;
 
 use super::replica::Replica;
-use crate::identity::Identity;
+use crate::identity::{Caller, Identity};
 
 /// How sessions are kept.
 #[derive(Clone, Copy, Debug)]
@@ -254,6 +254,21 @@ impl Sessions {
                 record.kv_bytes = 0;
             }
         }
+    }
+
+    /// Whose session of that id there is, of those that the caller may see: their own, or else
+    /// anybody's. The search for that visits every session, of which there are as many as the settings
+    /// allow; only operators cause one.
+    pub fn owner(&self, caller: &Caller, session_id: Uuid) -> Option<Identity> {
+        let own = (caller.identity.clone(), session_id);
+        if self.records.contains_key(&own) {
+            return Some(own.0);
+        }
+        if !caller.may_see_all() {
+            return None;
+        }
+        let mut others = self.records.iter().map(|record| record.key().clone());
+        others.find_map(|(owner, id)| (id == session_id).then_some(owner))
     }
 
     /// What the session looks like; `None` if there is none.
