@@ -119,6 +119,16 @@ Feature: Error taxonomy
     And the body holds
       | retriable | true |
 
+  Scenario: a probe that fails is told when to come back too
+    Given a daemon started with --mock-fault refuse
+    When the client sends GET /readyz
+    Then the answer is 503 POOL_UNREADY
+    And the headers hold
+      | Retry-After  | at least 1 |
+      | X-Backoff-Ms | at least 1 |
+    And the body holds
+      | retry_after_ms | at least 1 |
+
   Scenario: an engine that nobody runs is not waited for
     Given a daemon
     When the client enqueues a task

@@ -64,6 +64,47 @@ Feature: HTTP
     Then the next answer is 200 to first
     And the next answer is 200 to second
 
+  # It would be counted as a reader, and the next request would wait for the task's end.
+  Scenario: HEAD is told of a stream, and does not read it
+    When the client enqueues a task
+      | max_tokens | 100000 |
+    And the client writes
+      """
+      HEAD /v2/tasks/{task}/events HTTP/1.1
+      Host: localhost
+      X-Correlation-Id: first
+
+      GET /livez HTTP/1.1
+      Host: localhost
+      X-Correlation-Id: second
+      """
+    Then the next answer is 200 to first
+    And the headers hold
+      | Content-Type   | "text/event-stream" |
+      | Content-Length | nothing             |
+    And the next answer is 200 to second
+
+  Scenario Outline: what the client does not take is not sent to it
+    Given every request carries Accept: <accept>
+    When the client sends GET <path>
+    Then the answer is <status>
+
+    Examples:
+      | accept                         | path             | status |
+      | text/html                      | /v2/pools        | 406    |
+      | application/json;q=0, */*      | /v2/pools        | 406    |
+      | text/html, */*;q=0.1           | /v2/pools        | 200    |
+      | application/json               | /livez           | 406    |
+      | application/json               | /metrics         | 406    |
+      | application/openmetrics-text   | /metrics         | 200    |
+      | text/*                         | /metrics         | 200    |
+
+  Scenario: a stream is not sent to who takes none
+    Given the client enqueues a task
+    And every request carries Accept: application/json
+    When the client sends GET /v2/tasks/{task}/events
+    Then the answer is 406 NOT_ACCEPTABLE
+
   Scenario: a client that wants the connection closed has it closed
     When the client writes
       """

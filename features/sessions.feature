@@ -54,11 +54,13 @@ Feature: Session management
       | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
     Then the answer is 429 BUDGET_EXHAUSTED
     And the headers hold
-      | Retry-After | at least 1 |
+      | Retry-After  | at least 1 |
       | X-Backoff-Ms | at least 1 |
     And the body holds
-      | message   | mentions turns |
-      | retriable | false          |
+      | message        | mentions turns   |
+      | policy_label   | "session_budget" |
+      | retriable      | false            |
+      | retry_after_ms | at least 1       |
 
   Scenario: a task that is not let in is no turn
     Given a daemon started with --slots 1 --admission-capacity 1 --mock-first-token-ms 600000
@@ -125,3 +127,18 @@ Feature: Session management
     And Ben reads /v2/tasks/{second}/events
     Then each end event of Ben holds
       | usage.cached_tokens | 0 |
+
+  Scenario: more sessions than may be are refused for a while
+    Given a daemon started with --sessions-max 1
+    And the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+    When the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e12" |
+    Then the answer is 429 RATE_LIMITED
+    And the headers hold
+      | Retry-After  | at least 1 |
+      | X-Backoff-Ms | at least 1 |
+    And the body holds
+      | policy_label   | "rate_limit" |
+      | retriable      | true         |
+      | retry_after_ms | at least 1   |

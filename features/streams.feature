@@ -62,6 +62,16 @@ Feature: Streams
     Then Ben has seen a stream in order
     And Ann has seen what Ben saw after event 3
 
+  # A browser asks again whenever a stream ends, until it is told that there is nothing (WHATWG HTML).
+  Scenario: a reader that has seen the last event is told that none follows
+    Given a daemon
+    And the client enqueues a task
+    And the client reads /v2/tasks/{task}/events
+    And every request carries Last-Event-ID: 100000
+    When the client sends GET /v2/tasks/{task}/events
+    Then the answer is 204
+    And the body is empty
+
   Scenario Outline: the same seed gives the same text
     Given a daemon started with --engine <engine>
     And the client enqueues a task

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::shared::snapshot::Pool;
 
 /// The contract's error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +37,8 @@ pub enum Code {
     PoolNotFound,
     /// The route exists, the method doesn't.
     MethodNotAllowed,
+    /// The client takes nothing that the route answers with.
+    NotAcceptable,
     /// The id is taken by something else.
     Conflict,
     /// The pool's model could not be replaced.
@@ -82,6 +87,7 @@ impl Code {
             Self::InvalidKey | Self::Forbidden => 403,
             Self::NotFound | Self::TaskNotFound | Self::ModelNotFound | Self::PoolNotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
             Self::Conflict | Self::ReloadFailed | Self::InUse => 409,
             Self::LengthRequired => 411,
             Self::UnsupportedMediaType => 415,
@@ -106,6 +112,15 @@ impl Code {
         self != Self::BudgetExhausted && matches!(self.status(), 408 | 429 | 502 | 503 | 504)
     }
 
+    /// The policy behind every 429, where the refusal names none that is more exact.
+    fn policy(self) -> Option<&'static str> {
+        match self {
+            Self::RateLimited => Some("rate_limit"),
+            Self::BudgetExhausted => Some("session_budget"),
+            _ => None,
+        }
+    }
+
     /// The contract's spelling. Framing errors have no name of their own there: they are invalid
     /// parameters of a lower floor.
     pub fn name(self) -> &'static str {
@@ -124,6 +139,7 @@ impl Code {
             Self::ModelNotFound => "MODEL_NOT_FOUND",
             Self::PoolNotFound => "POOL_NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::NotAcceptable => "NOT_ACCEPTABLE",
             Self::Conflict => "CONFLICT",
             Self::ReloadFailed => "RELOAD_FAILED",
             Self::InUse => "IN_USE",
@@ -165,6 +181,22 @@ pub struct ErrorBody<'a> {
     correlation_id: &'a str,
 }
 
+/// What a refusal is about, for the log. What is not known is absent.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The task.
+    pub job_id: Option<Uuid>,
+    /// The session.
+    pub session_id: Option<Uuid>,
+    /// The pool.
+    pub pool_id: Option<String>,
+    /// The version of the pool's engine.
+    pub engine_version: Option<String>,
+}
+
+/// When to come back, where nobody knows: the causes are such as pass in a moment.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+
 /// One refusal: its code, its sentence, and when to come back if that is known.
 #[derive(Clone, Debug)]
 pub struct ApiError {
@@ -179,7 +211,9 @@ pub struct ApiError {
     /// The engine concerned.
     pub engine: Option<&'static str>,
     /// The methods that the route has, for 405.
-    pub allow: Option<String>,
+    pub allow: Option<Box<str>>,
+    /// What it is about.
+    pub subject: Option<Box<Subject>>,
 }
 
 impl ApiError {
@@ -192,6 +226,7 @@ impl ApiError {
             policy_label: None,
             engine: None,
             allow: None,
+            subject: None,
         }
     }
 
@@ -211,6 +246,30 @@ impl ApiError {
         self
     }
 
+    /// The same, about this pool.
+    pub fn about(mut self, pool: &Pool) -> Self {
+        self.engine = Some(pool.engine);
+        let subject = self.subject.get_or_insert_default();
+        subject.pool_id = Some(pool.id.clone());
+        subject.engine_version = Some(pool.engine_version.clone());
+        self
+    }
+
+    /// The same, about a task that was not admitted.
+    pub fn about_submission(mut self, task: Option<Uuid>, session: Option<Uuid>) -> Self {
+        let subject = self.subject.get_or_insert_default();
+        subject.job_id = task;
+        subject.session_id = session;
+        self
+    }
+
+    /// How long to wait before asking again. Whoever is told that it is a matter of time is told of
+    /// how much.
+    pub fn wait(&self) -> Option<Duration> {
+        let is_temporary = matches!(self.code.status(), 429 | 503);
+        self.retry_after.or(is_temporary.then_some(UNKNOWN_WAIT))
+    }
+
     /// The body of the response.
     pub fn body(&self, correlation_id: &str) -> Vec<u8> {
         super::json(&ErrorBody {
@@ -218,8 +277,8 @@ impl ApiError {
             message: &self.message,
             engine: self.engine,
             retriable: self.code.is_retriable(),
-            retry_after_ms: self.retry_after.map(super::whole_ms),
-            policy_label: self.policy_label,
+            retry_after_ms: self.wait().map(super::whole_ms),
+            policy_label: self.policy_label.or(self.code.policy()),
             correlation_id,
         })
     }

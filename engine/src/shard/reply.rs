@@ -59,9 +59,9 @@ impl Reply {
             reply = reply.with("WWW-Authenticate", "Bearer realm=\"orchestratord\"");
         }
         if let Some(allow) = &error.allow {
-            reply = reply.with("Allow", allow.as_str());
+            reply = reply.with("Allow", &**allow);
         }
-        if let Some(wait) = error.retry_after {
+        if let Some(wait) = error.wait() {
             let ms = api::whole_ms(wait);
             reply = reply
                 .with("Retry-After", ms.div_ceil(1000).max(1).to_string())

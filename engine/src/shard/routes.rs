@@ -146,6 +146,12 @@ impl Call {
         self.segment(2)
     }
 
+    /// The task that the path names.
+    fn path_task(&self) -> Option<Uuid> {
+        let is_task = self.segment(1) == "tasks";
+        is_task.then(|| self.path_id().parse().ok())?
+    }
+
     /// A segment of the path, counted from 0.
     fn segment(&self, index: usize) -> Cow<'_, str> {
         self.request
@@ -176,6 +182,12 @@ fn admit(
     if route.takes_json() {
         expect_json(request)?;
     }
+    // What is asked for, comes in a form that the client takes. What is to be done, is done in any case,
+    // and told in ours.
+    if route.method == Method::Get && !route.description.is_taken_by(&request.fields) {
+        let message = "nothing that the route answers with is named in Accept";
+        return Err(ApiError::new(Code::NotAcceptable, message));
+    }
     Ok((route, caller))
 }
 
@@ -195,7 +207,7 @@ fn find(request: &Request) -> Result<&'static Route, ApiError> {
         return Err(ApiError::new(Code::NotFound, "there is no such route"));
     }
     Err(ApiError {
-        allow: Some(methods.join(", ")),
+        allow: Some(methods.join(", ").into()),
         ..ApiError::new(Code::MethodNotAllowed, "the route has no such method")
     })
 }
@@ -269,7 +281,7 @@ pub fn run(shard: &Shard, call: &Call) -> Outcome {
                 ))
             }),
     };
-    outcome.unwrap_or_else(|error| Outcome::Reply(refusal(call, &error)))
+    outcome.unwrap_or_else(|error| Outcome::Reply(refusal(call, error)))
 }
 
 /// The answer to a request that can't be read, and the id under which the log knows it.
@@ -282,15 +294,18 @@ pub fn misread(refused: &Refusal) -> (Reply, String) {
 
 /// Waits for the answer of other threads.
 pub async fn settle(call: &Call, later: Later) -> Reply {
-    later.await.unwrap_or_else(|error| refusal(call, &error))
+    later.await.unwrap_or_else(|error| refusal(call, error))
 }
 
-fn refusal(call: &Call, error: &ApiError) -> Reply {
+fn refusal(call: &Call, mut error: ApiError) -> Reply {
+    if let Some(task) = call.path_task() {
+        error.subject.get_or_insert_default().job_id = Some(task);
+    }
     logs::refused(
-        error,
+        &error,
         &call.correlation_id,
         Some(call.trace),
         call.identity(),
     );
-    Reply::error(error, &call.correlation_id)
+    Reply::error(&error, &call.correlation_id)
 }

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use orchestratord_http::Method;
+use orchestratord_http::{Fields, Method};
 use utoipa::{
     OpenApi as _,
     openapi::{
@@ -19,7 +19,7 @@ use utoipa::{
 };
 
 use super::table::{ROUTES, Route};
-use crate::api::openapi::Bodies;
+use crate::{api::openapi::Bodies, metrics};
 
 /// What stands in the body of an answer.
 #[derive(Clone, Copy)]
@@ -36,6 +36,19 @@ pub(super) enum Content {
     Document,
     /// JSON of the type of that name.
     Json(&'static str),
+}
+
+impl Content {
+    /// What it may be declared as.
+    const fn media_types(self) -> &'static [&'static str] {
+        match self {
+            Self::Nothing => &[],
+            Self::Text => &["text/plain"],
+            Self::Events => &["text/event-stream"],
+            Self::Metrics => &metrics::Format::MEDIA_TYPES,
+            Self::Document | Self::Json(_) => &["application/json"],
+        }
+    }
 }
 
 /// Something that a request may carry beside its body and path.
@@ -122,6 +135,8 @@ pub(super) struct Description {
     summary: &'static str,
     parameters: &'static [Parameter],
     answer: (u16, Content),
+    /// There may be nothing to answer with: 204.
+    may_be_empty: bool,
     /// Statuses of refusals that other routes don't have.
     refusals: &'static [u16],
 }
@@ -133,6 +148,7 @@ pub(super) const fn describe(summary: &'static str) -> Description {
         summary,
         parameters: &[],
         answer: (200, Content::Nothing),
+        may_be_empty: false,
         refusals: &[],
     }
 }
@@ -156,6 +172,20 @@ impl Description {
         }
     }
 
+    pub(super) const fn or_nothing(self) -> Self {
+        Self {
+            may_be_empty: true,
+            ..self
+        }
+    }
+
+    /// Whether the client takes one of the forms that the answer has.
+    pub(super) fn is_taken_by(&self, fields: &Fields) -> bool {
+        let (_, content) = self.answer;
+        let forms = content.media_types();
+        forms.is_empty() || forms.iter().any(|form| fields.accepts(form) > 0)
+    }
+
     pub(super) const fn refuses(self, refusals: &'static [u16]) -> Self {
         Self { refusals, ..self }
     }
@@ -163,6 +193,8 @@ impl Description {
 
 /// Refusals of the framing and of the daemon as a whole, which any request may get.
 const ANY_REFUSAL: &[u16] = &[400, 408, 414, 417, 431, 500, 503];
+/// Of a route that something is asked of.
+const GET_REFUSALS: &[u16] = &[406];
 /// Of a route that needs a key.
 const KEY_REFUSALS: &[u16] = &[401, 403];
 /// Of a route that takes a body.
@@ -206,9 +238,9 @@ fn describe_all() -> OpenApi {
 fn operation(route: &Route) -> Operation {
     let description = &route.description;
     let mut operation = OperationBuilder::new().summary(Some(description.summary));
-    if route.path.contains('{') {
+    for name in path_parameters(route.path) {
         let id = ParameterBuilder::new()
-            .name("id")
+            .name(name)
             .parameter_in(ParameterIn::Path)
             .schema(Some(text()));
         operation = operation.parameter(id);
@@ -224,6 +256,9 @@ fn operation(route: &Route) -> Operation {
     }
     let (status, answer) = description.answer;
     operation = operation.response(status.to_string(), response(answer));
+    if description.may_be_empty {
+        operation = operation.response("204", response(Content::Nothing));
+    }
     for status in refusals(route) {
         operation = operation.response(status.to_string(), response(Content::Json("ErrorBody")));
     }
@@ -238,12 +273,19 @@ fn operation(route: &Route) -> Operation {
     operation.build()
 }
 
+/// What stands in braces.
+fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
+    let segments = path.split('/');
+    segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+}
+
 fn refusals(route: &Route) -> impl Iterator<Item = u16> {
     let of = |applies: bool, statuses: &'static [u16]| {
         let statuses = if applies { statuses } else { &[] };
         statuses.iter().copied()
     };
     of(true, ANY_REFUSAL)
+        .chain(of(route.method == Method::Get, GET_REFUSALS))
         .chain(of(route.scope.is_some(), KEY_REFUSALS))
         .chain(of(route.takes_json(), BODY_REFUSALS))
         .chain(of(route.path.contains('{'), &[404]))
@@ -251,7 +293,7 @@ fn refusals(route: &Route) -> impl Iterator<Item = u16> {
 }
 
 fn response(answer: Content) -> utoipa::openapi::Response {
-    let (media_types, schema, what): (&[&str], _, _) = match answer {
+    let (schema, what) = match answer {
         Content::Nothing => return ResponseBuilder::new().description("Done").build(),
         // OpenAPI 3.1 has no words for a stream of events.
         Content::Events => {
@@ -259,25 +301,20 @@ fn response(answer: Content) -> utoipa::openapi::Response {
             let unsaid = ContentBuilder::new().build();
             return events.content("text/event-stream", unsaid).build();
         }
-        Content::Text => (&["text/plain"], text(), "A word"),
-        Content::Metrics => (
-            &["text/plain", "application/openmetrics-text"],
-            text(),
-            "An exposition",
-        ),
+        Content::Text => (text(), "A word"),
+        Content::Metrics => (text(), "An exposition"),
         Content::Document => (
-            &["application/json"],
             RefOr::T(Schema::Object(Object::with_type(Type::Object))),
             "An OpenAPI 3.1 document",
         ),
-        Content::Json("ErrorBody") => (&["application/json"], named("ErrorBody"), "A refusal"),
-        Content::Json(name) => (&["application/json"], named(name), "The answer"),
+        Content::Json("ErrorBody") => (named("ErrorBody"), "A refusal"),
+        Content::Json(name) => (named(name), "The answer"),
     };
     let response = ResponseBuilder::new().description(what);
     let with = |response: ResponseBuilder, media_type: &&str| {
         response.content(*media_type, content(schema.clone()))
     };
-    media_types.iter().fold(response, with).build()
+    answer.media_types().iter().fold(response, with).build()
 }
 
 fn content(schema: RefOr<Schema>) -> utoipa::openapi::Content {

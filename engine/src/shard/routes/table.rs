@@ -98,7 +98,8 @@ pub(super) static ROUTES: &[Route] = &[
         task::events,
         describe("Read a task's events")
             .reads(description::STREAM)
-            .answers(200, Events),
+            .answers(200, Events)
+            .or_nothing(),
     ),
     route(
         Post,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestratord_http::sse_log::Audience;
+use orchestratord_http::{Method, sse_log::Audience};
 use orchestratord_sched::{
     budget::{Allowance, Exhausted},
     session::NoTurn,
@@ -34,8 +34,9 @@ use crate::{
 /// `POST /v2/tasks`.
 pub(super) fn submit(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let submission = Submission::parse(&call.body)?;
-    let id = submission.task_id.unwrap_or_else(clock::new_id);
-    match shard.shared.directory.claim(id, shard.id) {
+    let (task_id, session_id) = (submission.task_id, submission.session_id);
+    let id = task_id.unwrap_or_else(clock::new_id);
+    let outcome = match shard.shared.directory.claim(id, shard.id) {
         Ok(()) => {
             let outcome = accept(shard, call, id, submission);
             if !matches!(outcome, Ok(Outcome::Reply(_))) {
@@ -45,7 +46,8 @@ pub(super) fn submit(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
         }
         Err(home) if home != shard.id => Ok(Outcome::Elsewhere(home)),
         Err(_) => accepted_before(shard, call, id, &submission),
-    }
+    };
+    outcome.map_err(|error| error.about_submission(task_id, session_id))
 }
 
 fn accept(
@@ -83,10 +85,7 @@ fn accept(
         Err(rejected) => rejected,
     };
     table.count_rejected(&pool, reason);
-    Err(ApiError {
-        engine: Some(pool.engine),
-        ..error
-    })
+    Err(error.about(&pool))
 }
 
 fn in_service(shard: &Shard) -> Result<(), Rejected> {
@@ -204,10 +203,7 @@ fn resolve(shard: &Shard, call: &Call, submission: &Submission) -> Result<Placed
             Unplaced::Impossible(error) => error,
             Unplaced::Refused(pool, (reason, error)) => {
                 shard.table.borrow().count_rejected(&pool, reason);
-                ApiError {
-                    engine: Some(pool.engine),
-                    ..error
-                }
+                error.about(&pool)
             }
         };
         let wish = &submission.placement;
@@ -270,12 +266,20 @@ pub(super) fn events(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
         Found::Here(task) => task,
         Found::Elsewhere(outcome) => return Ok(outcome),
     };
-    let id = task.borrow().record.id;
-    Ok(Outcome::Stream(Subscription::new(
-        id,
-        last_event_id,
-        audience,
-    )))
+    let task = task.borrow();
+    let subscription = Subscription::new(task.record.id, last_event_id, audience);
+    // A browser that has read to the end asks on and on for what comes after it, until it is told that
+    // there is nothing (WHATWG HTML §9.2.3).
+    if last_event_id.is_some() && task.log.is_drained(&subscription.cursor) {
+        return Ok(Outcome::Reply(Reply::empty(204)));
+    }
+    if call.request.method == Method::Head {
+        return Ok(Outcome::Reply(Reply::stream(remaining(
+            shard,
+            &task.record,
+        ))));
+    }
+    Ok(Outcome::Stream(subscription))
 }
 
 fn last_event_id(call: &Call) -> Result<Option<u64>, ApiError> {
