@@ -62,3 +62,41 @@ Feature: Logs
       | trace_id       | "4bf92f3577b34da6a3ce929d0e0e4736" |
       | job_id         | nothing                            |
       | human          | a text                             |
+
+  Scenario: a refusal tells what it is about
+    Given the client sends POST /v2/pools/default/drain
+      """
+      {"deadline_ms": 60000}
+      """
+    And the client enqueues a task
+      | task_id    | "7d444840-9dc0-41d1-b245-5ffdce74fad2" |
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+    And the client sends GET /v2/tasks/7d444840-9dc0-41d1-b245-5ffdce74fad2
+    Then a line of the log comes to hold
+      | event          | "refusal"                              |
+      | code           | "POOL_DRAINING"                        |
+      | correlation_id | "tale-0042"                            |
+      | identity       | "localhost"                            |
+      | job_id         | "7d444840-9dc0-41d1-b245-5ffdce74fad2" |
+      | session_id     | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+      | engine         | "mock"                                 |
+      | engine_version | a text                                 |
+      | pool_id        | "default"                              |
+      | human          | a text                                 |
+    And a line of the log comes to hold
+      | event  | "refusal"                              |
+      | code   | "TASK_NOT_FOUND"                       |
+      | job_id | "7d444840-9dc0-41d1-b245-5ffdce74fad2" |
+
+  Scenario: a cancel tells where the task ran and how far it came
+    Given the client enqueues the task endless
+      | max_tokens | 100000 |
+    And the client opens /v2/tasks/{endless}/events
+    And the client has received 2 tokens
+    And the client sends POST /v2/tasks/{endless}/cancel
+    Then a line of the log comes to hold
+      | event      | "cancel"    |
+      | job_id     | "{endless}" |
+      | replica_id | "r0"        |
+      | tokens_out | at least 2  |
+      | reason     | "requested" |

@@ -156,12 +156,18 @@ pub fn stream_ended(record: &TaskRecord, end: &StreamEnd, error: Option<&ApiErro
 }
 
 /// A task was canceled.
-pub fn canceled(record: &TaskRecord, reason: CancelReason) {
+pub fn canceled(
+    record: &TaskRecord,
+    replica: Option<&Replica>,
+    tokens_out: u32,
+    reason: CancelReason,
+) {
     task_line!(
         record,
-        None,
+        replica,
         "cancel",
         "A task was canceled.",
+        tokens_out = tokens_out,
         reason = reason.name()
     );
 }
@@ -173,14 +179,21 @@ pub fn refused(
     trace: Option<TraceId>,
     identity: Option<&Identity>,
 ) {
+    let subject = error.subject.as_deref();
+    let job_id = subject.and_then(|subject| subject.job_id);
+    let session_id = subject.and_then(|subject| subject.session_id);
     info!(
         event = "refusal",
         correlation_id,
         trace_id = trace.map(tracing::field::display),
         identity = identity.map(tracing::field::display),
+        job_id = job_id.map(tracing::field::display),
+        session_id = session_id.map(tracing::field::display),
+        engine = error.engine,
+        engine_version = subject.and_then(|subject| subject.engine_version.as_deref()),
+        pool_id = subject.and_then(|subject| subject.pool_id.as_deref()),
         code = error.code.name(),
         status = error.code.status(),
-        engine = error.engine,
         human = "A request was refused.",
     );
 }

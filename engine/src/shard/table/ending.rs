@@ -119,12 +119,20 @@ impl Table {
         if !self.take_back(task) {
             return Cancel::InTransit;
         }
-        let record = Arc::clone(&task.borrow().record);
-        match &task.borrow().phase {
-            Phase::Running(run) => self.replica_counters(&run.replica).canceled(reason),
-            Phase::Queued(_) | Phase::Ended(_) => self.counters(&record.pool).canceled(reason),
-        }
-        logs::canceled(&record, reason);
+        let canceled = task.borrow();
+        let record = &canceled.record;
+        let replica = match &canceled.phase {
+            Phase::Running(run) => {
+                self.replica_counters(&run.replica).canceled(reason);
+                Some(&*run.replica)
+            }
+            Phase::Queued(_) | Phase::Ended(_) => {
+                self.counters(&record.pool).canceled(reason);
+                None
+            }
+        };
+        logs::canceled(record, replica, canceled.tokens_out, reason);
+        drop(canceled);
         self.fail(task, &error);
         self.reuse_slots();
         Cancel::Done
