@@ -72,6 +72,24 @@ Feature: Security gates
     When Ann sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
     Then the answer is 404 NOT_FOUND
 
+  Scenario: who asks more often than the key allows is told when to come back
+    Given Ann has a key for data and 2 requests a minute
+    And Ben has a key for data
+    And a daemon started with --keys {dir}/keys.toml
+    When Ann enqueues a task
+    And Ann sends GET /v2/tasks/{task}
+    Then the answer is 200
+    When Ann sends GET /v2/tasks/{task}
+    Then the answer is 429 RATE_LIMITED
+    And the body holds
+      | retriable      | true          |
+      | policy_label   | "rate_limit"  |
+      | retry_after_ms | a number      |
+    And the headers hold
+      | Retry-After | a number |
+    When Ben sends GET /v2/tasks
+    Then the answer is 200
+
   Scenario: an address that others can reach needs a key
     When someone starts a daemon with --addr 0.0.0.0:0
     Then it refuses with exit code 2 and a remedy that mentions keys new

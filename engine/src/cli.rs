@@ -63,6 +63,9 @@ pub enum KeysCommand {
         /// What the key may do: data, control, worker, metrics.
         #[arg(long, value_delimiter = ',', default_value = "data", value_parser = parse_scope)]
         scopes: Vec<crate::identity::Scope>,
+        /// Requests a minute that its holder may make. Default: no bound.
+        #[arg(long)]
+        requests_per_minute: Option<std::num::NonZeroU32>,
     },
 }
 

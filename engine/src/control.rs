@@ -36,15 +36,14 @@ use self::{
     engines::Engines,
     handoff::Handoffs,
     purge::{Purge, Purges},
-    reload::{Reload, Replaced, Target},
+    reload::{Reload, Replaced},
     renew::{Renewed, Renewing},
     retire::Retirements,
 };
 use crate::{
     api::error::{ApiError, Code},
-    logs::{self, PoolRenewal},
-    metrics, provision,
-    settings::{StartError, pool::PoolSettings},
+    logs, metrics,
+    settings::StartError,
     shard::mailbox::Message,
     shared::{
         Shared,
@@ -214,17 +213,7 @@ impl Changes {
                 let unbound = self.bindings.unbind(shared, &pool_id, &replica_id);
                 let _ = answer.send(if unbound { Ok(()) } else { Err(not_bound()) });
             }
-            Command::Renewed(renewed) => {
-                match renewed {
-                    Ok(renewed) => self.renew(shared, *renewed),
-                    Err(error) => logs::settings_refused(&error),
-                }
-                let again = self.renewing == Renewing::AndAgain;
-                self.renewing = Renewing::No;
-                if again {
-                    self.read_settings(shared);
-                }
-            }
+            Command::Renewed(renewed) => self.settings_were_read(shared, renewed),
             Command::Reloaded { pool_id, replaced } => {
                 self.reloading.remove(&pool_id);
                 if let Some(Replaced { old, new }) = replaced {
@@ -244,102 +233,6 @@ impl Changes {
         self.handoffs.follow(shared, &mut self.bindings);
         self.bindings.unbind_silent(shared);
         self.bindings.let_go(shared);
-    }
-
-    /// Someone says that the settings have changed.
-    fn read_settings(&mut self, shared: &Arc<Shared>) {
-        if self.renewing != Renewing::No {
-            self.renewing = Renewing::AndAgain;
-            return;
-        }
-        match renew::start(shared) {
-            Ok(()) => self.renewing = Renewing::Yes,
-            Err(error) => logs::settings_refused(&StartError::new(
-                format!("the machine gives no thread to read them: {error}"),
-                "send SIGHUP again",
-            )),
-        }
-    }
-
-    /// Carries out what the settings say now.
-    fn renew(&mut self, shared: &Arc<Shared>, renewed: Renewed) {
-        let Renewed {
-            limits,
-            said,
-            pools,
-            at_restart,
-        } = renewed;
-        let standing = shared.pools();
-        for pool in &standing.pools {
-            let of_pool = said.iter().find(|(id, _)| *id == pool.id);
-            match (of_pool, &pool.settings.stanza) {
-                (Some((_, admission)), _) => pool.set_admission(*admission),
-                (None, Some(_)) => self.remove(shared, pool),
-                // It came with its servers, and stays with them.
-                (None, None) => pool.set_admission(limits.binding.admission),
-            }
-        }
-        shared.sessions.renew(limits.sessions);
-        shared.limits.store(Arc::new(limits));
-        for pool in pools {
-            match standing.pool(&pool.id) {
-                Some(old) => self.replace(shared, old, pool),
-                None => self.add(shared, pool),
-            }
-        }
-        logs::settings_renewed(&at_restart);
-    }
-
-    fn add(&mut self, shared: &Arc<Shared>, settings: PoolSettings) {
-        let pools = shared.pools();
-        let mut retiring = pools.retiring.iter().rev();
-        let predecessor = retiring.find(|pool| pool.id == settings.id);
-        let shards = shared.mailboxes.len();
-        let (pool, inboxes) = provision::pool(settings, shards, predecessor.map(|pool| &**pool));
-        if let Err(error) = provision::start(shared, &pool, inboxes) {
-            logs::pool_kept(&pool.id, &error.problem);
-            return retire::retire_replicas(shared, &pool);
-        }
-        shared.snapshot.rcu(|snapshot| {
-            let mut snapshot = snapshot.as_ref().clone();
-            snapshot.pools.push(Arc::clone(&pool));
-            snapshot
-        });
-        logs::pool_renewed(&pool.id, PoolRenewal::Added);
-        self.handoffs.forget(&pool.id);
-        for server in &pool.settings.servers {
-            let bound = self.bindings.bind(shared, server.clone(), Origin::Settings);
-            if let Err(error) = bound {
-                logs::pool_kept(&pool.id, &error.message);
-            }
-        }
-        if let Err(error) = self.engines.start(shared, &pool) {
-            logs::pool_kept(&pool.id, &error.to_string());
-        }
-    }
-
-    fn replace(&mut self, shared: &Arc<Shared>, old: &Pool, settings: PoolSettings) {
-        if old.settings.engine.is_started() || settings.engine.is_started() {
-            // Two of them would need the devices at the same time.
-            let reason = "engines that the daemon starts change when it is started again";
-            return logs::pool_kept(&old.id, reason);
-        }
-        let reload = Reload {
-            pool_id: old.id.clone(),
-            target: Target::Settings(Box::new(settings)),
-            answer: None,
-        };
-        self.begin(shared, Command::Reload(reload));
-    }
-
-    fn remove(&mut self, shared: &Arc<Shared>, pool: &Arc<Pool>) {
-        if self.reloading.contains(&pool.id) {
-            return logs::pool_kept(&pool.id, "a reload of it is under way");
-        }
-        self.bindings.forget(pool);
-        retire::unpublish(shared, pool);
-        self.retirements.add(Arc::clone(pool));
-        logs::pool_renewed(&pool.id, PoolRenewal::Removed);
     }
 
     /// How long nothing needs to be done if nobody asks for anything.

@@ -4,8 +4,9 @@
 //! key is hashed and compared with every stored digest in constant time: how long the answer takes
 //! says nothing about how close a guess was. Keys are never logged; an identity's name is.
 
-use std::{fmt, fs, path::Path, sync::Arc};
+use std::{fmt, fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
+use orchestratord_sched::{Instant, Rate};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -109,6 +110,8 @@ struct Key {
     name: Arc<str>,
     digest: [u8; 32],
     scopes: Vec<Scope>,
+    /// How often its holder may ask; as often as they like if there is none.
+    rate: Option<Arc<Rate>>,
 }
 
 /// The configured keys; none means that the loopback address is open.
@@ -166,6 +169,8 @@ struct KeyStanza {
     name: String,
     sha256: String,
     scopes: Vec<Scope>,
+    /// Requests of every kind.
+    requests_per_minute: Option<NonZeroU32>,
 }
 
 impl Keys {
@@ -192,6 +197,7 @@ impl Keys {
                 name: stanza.name.into(),
                 digest,
                 scopes: stanza.scopes,
+                rate: stanza.requests_per_minute.map(Rate::new).map(Arc::new),
             });
         }
         Ok(Self {
@@ -204,6 +210,33 @@ impl Keys {
     pub fn with_worker_token(mut self, token: Option<&str>) -> Self {
         self.worker_token = token.map(digest);
         self
+    }
+
+    /// The same; what was asked under keys that stay as they were counts on.
+    pub fn counting_on(mut self, before: &Self) -> Self {
+        let per_minute = |key: &Key| key.rate.as_ref().map(|rate| rate.per_minute());
+        for key in &mut self.keys {
+            let mut known = before.keys.iter();
+            let same = known.find(|known| known.name == key.name);
+            if let Some(same) = same.filter(|same| per_minute(same) == per_minute(key)) {
+                key.rate.clone_from(&same.rate);
+            }
+        }
+        self
+    }
+
+    /// Takes one of the requests that the caller may make.
+    ///
+    /// # Errors
+    ///
+    /// How long until the caller may make another.
+    pub fn count(&self, caller: &Caller, now: Instant) -> Result<(), Duration> {
+        let Identity::Key(name) = &caller.identity else {
+            return Ok(());
+        };
+        let key = self.keys.iter().find(|key| key.name == *name);
+        let rate = key.and_then(|key| key.rate.as_ref());
+        rate.map_or(Ok(()), |rate| rate.take(now))
     }
 
     /// Whether callers need a key.
@@ -276,7 +309,7 @@ pub struct NewKey {
 
 impl NewKey {
     /// Makes a key of 244 random bits.
-    pub fn make(name: &str, scopes: &[Scope]) -> Self {
+    pub fn make(name: &str, scopes: &[Scope], requests_per_minute: Option<NonZeroU32>) -> Self {
         let halves = [crate::clock::new_id(), crate::clock::new_id()];
         let secret = format!("orchd-{}{}", halves[0].simple(), halves[1].simple());
         let digest: String = Sha256::digest(secret.as_bytes())
@@ -284,8 +317,11 @@ impl NewKey {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let scopes: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
-        let stanza =
+        let mut stanza =
             format!("[[key]]\nname = {name:?}\nsha256 = \"{digest}\"\nscopes = {scopes:?}\n");
+        if let Some(count) = requests_per_minute {
+            stanza += &format!("requests_per_minute = {count}\n");
+        }
         Self { secret, stanza }
     }
 }
@@ -296,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_new_key_is_admitted_by_its_own_stanza() {
-        let new = NewKey::make("ci", &[Scope::Data]);
+        let new = NewKey::make("ci", &[Scope::Data], None);
         let keys = Keys::parse(&new.stanza).unwrap();
         let caller = keys.identify(Some(&new.secret), Scope::Data).unwrap();
         assert_eq!(caller.identity.to_string(), "key:ci");
@@ -306,7 +342,7 @@ mod tests {
 
     #[test]
     fn without_a_key_a_keyed_daemon_knows_nobody() {
-        let keys = Keys::parse(&NewKey::make("ci", &[Scope::Data]).stanza).unwrap();
+        let keys = Keys::parse(&NewKey::make("ci", &[Scope::Data], None).stanza).unwrap();
         assert_eq!(keys.identify(None, Scope::Data), Err(Stranger::NoKey));
         assert_eq!(
             keys.identify(Some("orchd-guess"), Scope::Data),
@@ -333,7 +369,7 @@ mod tests {
         // Everything else stays as open as it was.
         assert!(alone.identify(None, Scope::Data).is_ok());
 
-        let key = NewKey::make("fleet", &[Scope::Worker]);
+        let key = NewKey::make("fleet", &[Scope::Worker], None);
         let keyed = Keys::parse(&key.stanza)
             .unwrap()
             .with_worker_token(Some(token));
@@ -345,13 +381,30 @@ mod tests {
 
     #[test]
     fn control_sees_what_others_made_and_data_does_not() {
-        let data = NewKey::make("alice", &[Scope::Data]);
-        let control = NewKey::make("operator", &[Scope::Control]);
+        let data = NewKey::make("alice", &[Scope::Data], None);
+        let control = NewKey::make("operator", &[Scope::Control], None);
         let keys = Keys::parse(&format!("{}{}", data.stanza, control.stanza)).unwrap();
         let alice = keys.identify(Some(&data.secret), Scope::Data).unwrap();
         let operator = keys.identify(Some(&control.secret), Scope::Data).unwrap();
         assert!(operator.may_see(&alice.identity));
         assert!(!alice.may_see(&operator.identity));
+    }
+
+    #[test]
+    fn what_was_asked_counts_on_under_a_key_that_stays() {
+        let limit = NonZeroU32::new(2);
+        let new = NewKey::make("ci", &[Scope::Data], limit);
+        let load = |stanza: &str| Keys::parse(stanza).unwrap();
+        let keys = load(&new.stanza);
+        let caller = keys.identify(Some(&new.secret), Scope::Data).unwrap();
+        let now = Instant::ZERO;
+        assert_eq!(keys.count(&caller, now), Ok(()));
+        let renewed = load(&new.stanza).counting_on(&keys);
+        assert_eq!(renewed.count(&caller, now), Ok(()));
+        assert_eq!(renewed.count(&caller, now), Err(Duration::from_secs(30)));
+        let raised = new.stanza.replace("minute = 2", "minute = 3");
+        let raised = load(&raised).counting_on(&renewed);
+        assert_eq!(raised.count(&caller, now), Ok(()));
     }
 
     #[test]
@@ -366,6 +419,8 @@ mod tests {
             "64 hexadecimal",
         );
         check("[[key]]\nname = 'a'", "missing field");
+        let none = "[[key]]\nname = 'a'\nsha256 = ''\nscopes = []\nrequests_per_minute = 0";
+        check(none, "nonzero");
         check("[[keys]]", "unknown field");
     }
 }

@@ -37,8 +37,12 @@ fn run(cli: Cli) -> Result<ExitCode, StartError> {
             eprintln!("the engine can't be started: {error}");
             Ok(ExitCode::FAILURE)
         }
-        Some(Command::Keys(KeysCommand::New { name, scopes })) => {
-            let key = NewKey::make(&name, &scopes);
+        Some(Command::Keys(KeysCommand::New {
+            name,
+            scopes,
+            requests_per_minute,
+        })) => {
+            let key = NewKey::make(&name, &scopes, requests_per_minute);
             println!("{}\n\n{}", key.secret, key.stanza);
             Ok(ExitCode::SUCCESS)
         }

@@ -86,6 +86,6 @@ pub use dispatch::{Dispatched, Dispatcher, Origin};
 pub use estimate::{Estimate, Load, Progress, Text};
 pub use lifecycle::{ReplicaEvent, ReplicaState, TaskEvent, TaskState};
 pub use queue::Ticket;
-pub use shared::{Full, Lease, Pool, PoolOptions, ReplicaIndex, ShardId};
+pub use shared::{Full, Lease, Pool, PoolOptions, Rate, ReplicaIndex, ShardId};
 pub use time::Instant;
 pub use urgency::{Class, Urgency};

@@ -39,11 +39,13 @@ mod elders;
 mod heads;
 mod pool;
 mod quota;
+mod rate;
 mod runway;
 mod slots;
 
 pub use pool::{Pool, PoolOptions, ShardId};
 pub use quota::Full;
+pub use rate::Rate;
 pub use runway::RUNWAY_LEN;
 pub use slots::{Lease, ReplicaIndex};
 

@@ -39,6 +39,9 @@ use crate::{
     trace::TraceId,
 };
 
+/// What refuses who asks too often, as it is told to them.
+const RATE_LIMIT: &str = "rate_limit";
+
 /// What the connection does with a request.
 pub enum Outcome {
     /// Answers it.
@@ -236,11 +239,20 @@ fn identify(shard: &Shard, request: &Request, scope: Option<Scope>) -> Result<Ca
             ),
             Stranger::UnknownKey => ApiError::new(Code::InvalidKey, "the key is not a known one"),
         })?;
-    if caller.may(scope) {
-        return Ok(caller);
+    if !caller.may(scope) {
+        let message = format!("the key lacks the scope `{}`", scope.name());
+        return Err(ApiError::new(Code::Forbidden, message));
     }
-    let message = format!("the key lacks the scope `{}`", scope.name());
-    Err(ApiError::new(Code::Forbidden, message))
+    let counted = limits.keys.count(&caller, shard.shared.clock.now());
+    counted.map_err(|wait| {
+        let message = "the key has been used as often as it may; come back later";
+        let error = ApiError {
+            policy_label: Some(RATE_LIMIT),
+            ..ApiError::new(Code::RateLimited, message)
+        };
+        error.after(wait)
+    })?;
+    Ok(caller)
 }
 
 fn presented_key(request: &Request) -> Option<&str> {

@@ -10,12 +10,13 @@ use crate::program;
 use crate::world::World;
 
 /// The command prints the secret on a line of its own, and the stanza for the file of keys.
-#[given(regex = r"^([A-Z][a-z]+) has a key for ([a-z,]+)$")]
-fn make_key(world: &mut World, caller: String, scopes: String) {
+#[given(regex = r"^([A-Z][a-z]+) has a key for ([a-z,]+)(?: and (\d+) requests a minute)?$")]
+fn make_key(world: &mut World, caller: String, scopes: String, requests: String) {
     let name = caller.to_lowercase();
     let made = program::command()
         .holds()
         .args(["keys", "new", &name, "--scopes", &scopes])
+        .args((!requests.is_empty()).then(|| format!("--requests-per-minute={requests}")))
         .output()
         .holds();
     let printed = String::from_utf8_lossy(&made.stdout);

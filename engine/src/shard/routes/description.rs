@@ -195,8 +195,8 @@ impl Description {
 const ANY_REFUSAL: &[u16] = &[400, 408, 414, 417, 431, 500, 503];
 /// Of a route that something is asked of.
 const GET_REFUSALS: &[u16] = &[406];
-/// Of a route that needs a key.
-const KEY_REFUSALS: &[u16] = &[401, 403];
+/// Of a route that needs a key, which may have been used too often.
+const KEY_REFUSALS: &[u16] = &[401, 403, 429];
 /// Of a route that takes a body.
 const BODY_REFUSALS: &[u16] = &[411, 413, 415];
 
