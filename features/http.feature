@@ -138,6 +138,43 @@ Feature: HTTP
       | X-Note: a                  | Host: elsewhere               |
       | X Note: a                  | Content-Length: 0             |
 
+  # Only a body that can't be read makes the difference: the head tells who asks.
+  Scenario Outline: a body that is refused is answered under the caller's own id
+    When the client writes
+      """
+      POST /v2/tasks HTTP/1.1
+      Host: localhost
+      Content-Type: application/json
+      X-Correlation-Id: mine
+      <framing>
+
+      <body>
+      """
+    Then the next answer is <status> to mine
+    And the body holds
+      | correlation_id | "mine" |
+    And the daemon closes the connection
+
+    Examples:
+      | framing                    | body    | status |
+      | Content-Length: 4000000000 | {       | 413    |
+      | Transfer-Encoding: chunked | no size | 400    |
+
+  Scenario: a body that does not come is answered under the caller's own id
+    Given a daemon started with --body-timeout-ms 100
+    When the client writes
+      """
+      POST /v2/tasks HTTP/1.1
+      Host: localhost
+      Content-Type: application/json
+      X-Correlation-Id: mine
+      Content-Length: 50
+      """
+    Then the next answer is 408 to mine
+    And the body holds
+      | retriable | true |
+    And the daemon closes the connection
+
   Scenario: a request without a host is refused
     When the client writes
       """

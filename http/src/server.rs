@@ -165,7 +165,7 @@ impl Connection {
             State::Head(reader) => match reader.read(&mut self.buffer, &self.limits) {
                 Ok(None) => Ok(Event::NeedMore),
                 Ok(Some((line, fields))) => {
-                    Request::new(line, fields).and_then(|request| self.begin_exchange(request))
+                    Request::new(line, fields).map(|request| self.begin_exchange(request))
                 }
                 Err(refusal) => Err(refusal),
             },
@@ -177,7 +177,9 @@ impl Connection {
             },
             State::Closed => Ok(Event::NeedMore),
         };
-        self.refused = polled.as_ref().err().copied();
+        if let Err(refusal) = &polled {
+            self.refused = Some(*refusal);
+        }
         polled
     }
 
@@ -273,13 +275,20 @@ impl Connection {
         self.refused.is_none() && !(self.closing && is_heard)
     }
 
-    fn begin_exchange(&mut self, request: Request) -> Result<Event<'static>, Refusal> {
-        self.state = State::Exchange(Exchange::new(&request, &self.limits)?);
+    fn begin_exchange(&mut self, request: Request) -> Event<'static> {
         self.closing |= !is_persistent(request.version, &request.fields);
-        Ok(Event::Request {
-            expects_continue: request.expects_continue(),
+        let (exchange, refused) = match Exchange::new(&request, &self.limits) {
+            Ok(exchange) => (exchange, None),
+            // Told at the next poll: who asks is known by then, and can be told under their own id.
+            Err(refusal) => (Exchange::without_body(&request), Some(refusal)),
+        };
+        self.closing |= refused.is_some();
+        self.refused = refused;
+        self.state = State::Exchange(exchange);
+        Event::Request {
+            expects_continue: refused.is_none() && request.expects_continue(),
             request,
-        })
+        }
     }
 
     fn exchange(&self) -> &Exchange {

@@ -121,14 +121,17 @@ impl Connection {
         loop {
             let errand = match errand.take() {
                 Some(errand) => errand,
-                None => match self.next_call(shard).await {
-                    Ok(Some(call)) => Errand::Answer(call),
-                    Ok(None) => return hang_up(self.stream).await,
-                    Err(refusal) => {
-                        self.refuse(shard, &refusal).await;
-                        return hang_up(self.stream).await;
+                None => {
+                    let mut begun = None;
+                    match self.next_call(shard, &mut begun).await {
+                        Ok(Some(call)) => Errand::Answer(call),
+                        Ok(None) => return hang_up(self.stream).await,
+                        Err(refusal) => {
+                            self.refuse(shard, &refusal, begun.as_deref()).await;
+                            return hang_up(self.stream).await;
+                        }
                     }
-                },
+                }
             };
             match exchange::run(&mut self, shard, errand).await {
                 Fate::Answered if !self.http.must_close() => {}
@@ -138,9 +141,13 @@ impl Connection {
         }
     }
 
-    /// The next request with its body, or `None` when the connection is over.
-    async fn next_call(&mut self, shard: &Rc<Shard>) -> Result<Option<Box<Call>>, Refusal> {
-        let mut call: Option<Box<Call>> = None;
+    /// The next request with its body, or `None` when the connection is over. A request that is
+    /// refused after its head was read is left in `begun`.
+    async fn next_call(
+        &mut self,
+        shard: &Rc<Shard>,
+        begun: &mut Option<Box<Call>>,
+    ) -> Result<Option<Box<Call>>, Refusal> {
         let mut timer = PhaseTimer::default();
         loop {
             match self.http.poll()? {
@@ -152,7 +159,7 @@ impl Connection {
                     if opened.is_refused() {
                         return Ok(Some(Box::new(opened)));
                     }
-                    call = Some(Box::new(opened));
+                    *begun = Some(Box::new(opened));
                     if expects_continue {
                         self.http.send_continue(&mut self.out);
                         if self.write().await.is_err() {
@@ -161,11 +168,11 @@ impl Connection {
                     }
                 }
                 Event::Body(bytes) => {
-                    if let Some(call) = &mut call {
+                    if let Some(call) = begun {
                         call.body.extend_from_slice(bytes);
                     }
                 }
-                Event::Complete => return Ok(call),
+                Event::Complete => return Ok(begun.take()),
                 Event::NeedMore => {
                     let phase = self.http.phase();
                     match self.read_more(shard, timer.of(shard, phase)).await {
@@ -207,8 +214,8 @@ impl Connection {
     }
 
     /// Answers what the framing refused, for the last time.
-    async fn refuse(&mut self, shard: &Shard, refusal: &Refusal) {
-        let (reply, correlation_id) = routes::misread(refusal);
+    async fn refuse(&mut self, shard: &Shard, refusal: &Refusal, begun: Option<&Call>) {
+        let (reply, correlation_id) = routes::misread(refusal, begun);
         let date = shard.date();
         let fields = reply.fields(&date, &correlation_id);
         let head = server::Response {

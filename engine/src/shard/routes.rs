@@ -296,10 +296,14 @@ pub fn run(shard: &Shard, call: &Call) -> Outcome {
     outcome.unwrap_or_else(|error| Outcome::Reply(refusal(call, error)))
 }
 
-/// The answer to a request that can't be read, and the id under which the log knows it.
-pub fn misread(refused: &Refusal) -> (Reply, String) {
-    let correlation_id = clock::new_id().to_string();
+/// The answer to a request that can't be read, and the id under which the log knows it: the caller's
+/// own, if its head could be read.
+pub fn misread(refused: &Refusal, call: Option<&Call>) -> (Reply, String) {
     let error = ApiError::new(Code::MalformedRequest(refused.status), refused.reason);
+    if let Some(call) = call {
+        return (refusal(call, error), call.correlation_id.clone());
+    }
+    let correlation_id = clock::new_id().to_string();
     logs::refused(&error, &correlation_id, None, None);
     (Reply::error(&error, &correlation_id), correlation_id)
 }

@@ -51,6 +51,15 @@ impl Exchange {
         response: Progress::Owed,
     };
 
+    /// An exchange about a request whose body will not be read.
+    pub(super) fn without_body(request: &Request) -> Self {
+        Self {
+            version: request.version,
+            is_head: request.method == Method::Head,
+            ..Self::UNREADABLE
+        }
+    }
+
     pub(super) fn new(request: &Request, limits: &Limits) -> Result<Self, Refusal> {
         Ok(Self {
             version: request.version,

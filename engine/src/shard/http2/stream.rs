@@ -62,31 +62,34 @@ struct Stream {
 impl Stream {
     async fn live(mut self, common: &Common, request: http::Request<RecvStream>) {
         let shard = &common.shard;
-        match self.call(common, request).await {
+        let mut begun = None;
+        match self.call(common, request, &mut begun).await {
             Ok(call) => self.serve(shard, call).await,
-            Err(Failed::Refused(refusal)) => self.refuse(shard, &refusal).await,
+            Err(Failed::Refused(refusal)) => self.refuse(shard, &refusal, begun.as_deref()).await,
             Err(Failed::Gone) => {}
         }
         common.patience.note(self.body.is_some());
     }
 
-    /// The request with its body, or without one that is not worth reading.
+    /// The request with its body, or without one that is not worth reading. One that is refused after
+    /// its head was read is left in `begun`.
     async fn call(
         &mut self,
         common: &Common,
         request: http::Request<RecvStream>,
+        begun: &mut Option<Box<Call>>,
     ) -> Result<Box<Call>, Failed> {
         let head = request::head(&request, &common.shard.limits())?;
         let expects_continue = head.expects_continue();
-        let mut call = Box::new(Call::open(&common.shard, head, common.peer));
+        let call = begun.insert(Box::new(Call::open(&common.shard, head, common.peer)));
         if !call.is_refused() {
             if expects_continue {
                 self.go_on()?;
             }
             let mut body = request.into_body();
-            request::body(common, &mut call, &mut body).await?;
+            request::body(common, call, &mut body).await?;
         }
-        Ok(call)
+        Ok(begun.take().expect("it was put there above"))
     }
 
     /// Tells a client that holds its body back to send it (RFC 9110 §10.1.1).
@@ -103,8 +106,8 @@ impl Stream {
         }
     }
 
-    async fn refuse(&mut self, shard: &Shard, refusal: &Refusal) {
-        let (reply, correlation_id) = routes::misread(refusal);
+    async fn refuse(&mut self, shard: &Shard, refusal: &Refusal, begun: Option<&Call>) {
+        let (reply, correlation_id) = routes::misread(refusal, begun);
         // Whoever is gone already needs no answer.
         let _ = self.reply(shard, &correlation_id, reply).await;
     }
