@@ -241,6 +241,23 @@ Feature: Workers
       | engine  | "gpu"     | nothing  | 1     |
       | slots   | "gpu"     | openai   | 0     |
 
+  # It would stand in every series of the replica.
+  Scenario Outline: a worker that says too much is refused
+    Given a daemon
+    When the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{alpha}", "slots": 1,
+       "engine_version": "<version>", "model_ref": "m"}
+      """
+    Then the answer is 400 INVALID_PARAMS
+    And the body holds
+      | message | mentions engine_version |
+
+    Examples:
+      | version     |
+      |             |
+      | 1.0\\n2.0 |
+
   Scenario: only who knows the workers' token or has a key for it may bind
     Given Ann has a key for data
     And Wes has a key for worker

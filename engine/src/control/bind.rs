@@ -35,6 +35,8 @@ use crate::{
 pub const POOLS_MAX: usize = 256;
 /// Characters of an id, which stands in paths, labels and file names.
 pub const ID_LENGTH_MAX: usize = 64;
+/// Characters of what a server says of itself, which stands in the labels of metrics.
+const NAME_LENGTH_MAX: usize = 512;
 /// When to try again if there is no place: places become vacant as tasks end.
 const FULL_WAIT: Duration = Duration::from_secs(5);
 
@@ -73,6 +75,17 @@ impl Candidate {
                 )));
             }
         }
+        let said = [
+            ("engine_version", self.engine_version.as_deref()),
+            ("model_ref", Some(self.model.as_str())),
+        ];
+        for (field, name) in said {
+            if !name.is_none_or(is_name) {
+                return Err(ApiError::invalid(format!(
+                    "`{field}` must have 1 to {NAME_LENGTH_MAX} characters and none that can't be seen"
+                )));
+            }
+        }
         if !(1..=SLOTS_MAX).contains(&self.slots) {
             return Err(ApiError::invalid(format!(
                 "`slots` must lie between 1 and {SLOTS_MAX}"
@@ -86,6 +99,11 @@ impl Candidate {
 pub fn is_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=ID_LENGTH_MAX).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+/// Whether a server may say this of itself.
+pub fn is_name(name: &str) -> bool {
+    (1..=NAME_LENGTH_MAX).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 /// Who named a server.

@@ -14,6 +14,7 @@ use orchestratord_gpu::{
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState, breaker::Trust};
 use ureq::Agent;
 
+use super::bind;
 use crate::{
     endpoint::Endpoint,
     logs,
@@ -123,7 +124,9 @@ impl Watcher {
     }
 
     fn note(&self, properties: &Properties) {
-        if let Some(version) = &properties.engine_version {
+        if let Some(version) = &properties.engine_version
+            && bind::is_name(version)
+        {
             // What whoever bound it has said stands.
             let _ = self.replica.engine_version.set(version.clone());
         }
