@@ -1,0 +1,80 @@
+Feature: Engines
+  Engines of several kinds run behind the daemon, each with a protocol of its own. A caller sees none of
+  that: the same events come from all of them, and an engine that fails is an error that says whose fault it
+  was, never half an answer that looks whole.
+
+  Scenario Outline: <workload> work is done by an engine that speaks <protocol>
+    Given an engine called alpha started with --protocol <protocol>
+    And a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "<engine>", "url": "{alpha}", "slots": 2, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | ready | true |
+    And the client enqueues a task
+      | model_ref  | "scripted"   |
+      | workload   | "<workload>" |
+      | prompt     | <prompt>     |
+      | messages   | <messages>   |
+      | inputs     | <inputs>     |
+      | max_tokens | <max_tokens> |
+    When the client reads /v2/tasks/{task}/events
+    Then the client has seen a stream in order
+    And each end event of the client holds
+      | tokens_out          | <tokens>   |
+      | finish_reason       | "<finish>" |
+      | usage.prompt_tokens | at least 1 |
+    And the engine alpha comes to hear of <path>
+
+    Examples:
+      | workload   | protocol | engine   | prompt | messages                             | inputs          | max_tokens | tokens | finish | path                 |
+      | completion | openai   | openai   | "a b"  | null                                 | null            | 5          | 5      | length | /v1/completions      |
+      | chat       | openai   | vllm     | null   | [{"role": "user", "content": "a b"}] | null            | 5          | 5      | length | /v1/chat/completions |
+      | embedding  | openai   | vllm     | null   | null                                 | ["a", "b"]      | null       | 2      | stop   | /v1/embeddings       |
+      | rerank     | openai   | openai   | null   | null                                 | ["a", "b", "c"] | null       | 2      | stop   | /v1/rerank           |
+      | completion | llamacpp | llamacpp | "a b"  | null                                 | null            | 5          | 5      | length | "/completion"        |
+      | chat       | llamacpp | llamacpp | null   | [{"role": "user", "content": "a b"}] | null            | 5          | 5      | length | /v1/chat/completions |
+
+  Scenario Outline: an engine with --fault <fault> is an error, and says so
+    Given an engine called alpha started with --fault <fault>
+    And a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{alpha}", "slots": 2, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | ready | true |
+    And the client enqueues a task
+      | model_ref  | "scripted" |
+      | max_tokens | 20         |
+    When the client reads /v2/tasks/{task}/events
+    Then each error event of the client holds
+      | code    | "<code>"           |
+      | message | mentions <message> |
+    And the client has seen <tokens> tokens
+
+    Examples:
+      | fault       | code           | message | tokens |
+      | garbage     | WORKER_RESET   | engine  | 0      |
+      | status:500  | WORKER_RESET   | engine  | 0      |
+      | status:400  | INVALID_PARAMS | refused | 0      |
+      | die-after:3 | WORKER_RESET   | engine  | 3      |
+      | huge-token  | WORKER_RESET   | engine  | 0      |
+
+  Scenario: an engine is told that its text is wanted no more
+    Given an engine called alpha started with --fault endless --tokens-per-s 40
+    And a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{alpha}", "slots": 2, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | ready | true |
+    And the client enqueues a task
+      | model_ref  | "scripted" |
+      | max_tokens | 100        |
+    And the client opens /v2/tasks/{task}/events
+    And the client has received 1 token
+    When the client sends POST /v2/tasks/{task}/cancel
+    Then the engine alpha comes to hear of left_after_tokens
