@@ -194,8 +194,8 @@ impl Connection {
         }
     }
 
-    /// Writes a whole response. To a `HEAD` it writes the same head and no body; an empty one means
-    /// that nobody knows how long it would be. A 204 or 304 has neither body nor length.
+    /// Writes a whole response. To a `HEAD` it writes the same head and no body; a 204 or 304 has
+    /// neither body nor length.
     ///
     /// # Panics
     ///
@@ -203,8 +203,6 @@ impl Connection {
     pub fn respond(&mut self, head: &Response<'_>, body: &[u8], out: &mut Vec<u8>) {
         let delimiter = match head.status {
             204 | 304 => Delimiter::Nothing,
-            // RFC 9110 §8.6: a length that GET would not have may not be told.
-            _ if body.is_empty() && self.exchange().is_head() => Delimiter::Nothing,
             _ => Delimiter::Length(body.len()),
         };
         self.begin_response(head, delimiter, out);

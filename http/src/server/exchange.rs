@@ -74,11 +74,6 @@ impl Exchange {
         })
     }
 
-    /// Whether the response has no body, whatever it is.
-    pub(super) const fn is_head(&self) -> bool {
-        self.is_head
-    }
-
     /// Whether the next move is the client's.
     pub(super) fn awaits_body(&self) -> bool {
         self.body.as_ref().is_some_and(|body| !body.is_empty())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestratord_http::{Method, sse_log::Audience};
+use orchestratord_http::sse_log::Audience;
 use orchestratord_sched::{
     budget::{Allowance, Exhausted},
     session::NoTurn,
@@ -272,12 +272,6 @@ pub(super) fn events(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     // there is nothing (WHATWG HTML §9.2.3).
     if last_event_id.is_some() && task.log.is_drained(&subscription.cursor) {
         return Ok(Outcome::Reply(Reply::empty(204)));
-    }
-    if call.request.method == Method::Head {
-        return Ok(Outcome::Reply(Reply::stream(remaining(
-            shard,
-            &task.record,
-        ))));
     }
     Ok(Outcome::Stream(subscription))
 }
