@@ -4,9 +4,16 @@
 //! key is hashed and compared with every stored digest in constant time: how long the answer takes
 //! says nothing about how close a guess was. Keys are never logged; an identity's name is.
 
-use std::{fmt, fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    num::NonZeroU32,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
-use orchestratord_sched::{Instant, Rate};
+use orchestratord_sched::{Flow, Instant, Rate};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -52,6 +59,17 @@ pub enum Identity {
     Localhost,
     /// The holder of a configured key.
     Key(Arc<str>),
+}
+
+impl Identity {
+    /// Whose share of a pool its tasks use: the same number for the same identity, in every shard.
+    pub fn flow(&self) -> Flow {
+        // Its keys are always the same, so shards agree. Callers don't choose the names of keys.
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        let hash = hasher.finish().to_le_bytes();
+        Flow(u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]))
+    }
 }
 
 impl fmt::Display for Identity {

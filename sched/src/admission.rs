@@ -1,6 +1,7 @@
 //! Whether a task may wait, and when to come back if it may not.
 
 use crate::estimate::{Estimate, Load};
+use crate::fairness::Flow;
 use crate::queue::Ticket;
 use crate::shared::Full;
 use crate::urgency::Urgency;
@@ -30,10 +31,12 @@ impl Policy {
 /// What a task says of itself when it asks to be admitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Admission {
+    /// Whose it is: identities [share](crate::fairness) the pool.
+    pub flow: Flow,
     /// Class and due time.
     pub urgency: Urgency,
-    /// How many tokens it will probably generate; counts against the queue's token bound. 0 when
-    /// nobody knows.
+    /// How many tokens it will probably generate; counts against the queue's token bound, and is
+    /// charged to its identity until it has ended. 0 when nobody knows.
     pub expected_tokens: u32,
 }
 
@@ -42,8 +45,7 @@ pub struct Admission {
 pub struct Admitted {
     /// Finds the task again, to cancel it.
     pub ticket: Ticket,
-    /// How many waiting tasks go before it, across the pool, counted from 0: those of the
-    /// interactive class, and for a batch task those of its own as well.
+    /// How many waiting tasks go before it; see [`ahead_of`](crate::Pool::ahead_of).
     pub position: u32,
 }
 

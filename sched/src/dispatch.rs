@@ -1,34 +1,44 @@
 //! A slot is free: which task runs?
 //!
-//! The most urgent one anywhere. A dispatcher with a slot in hand compares the heads of all
-//! shards; its own goes first if it is as urgent as any, else the most urgent one is stolen from
-//! its shard's runway. Not a random victim and not the longest queue, as is usual when threads
-//! steal work to stay busy: here stealing is how the order of the whole pool is kept.
+//! The one whose turn it is, anywhere: of the highest class, of the [identity](crate::fairness) that
+//! was served least, the most urgent. A dispatcher with a slot in hand compares the heads of all
+//! shards; its own goes first if none comes before it, else the first is stolen from its shard's
+//! runway. Not a random victim and not the longest queue, as is usual when threads steal work to stay
+//! busy: here stealing is how the order of the whole pool is kept.
 //!
 //! ```text
 //!            queue (sorted, private)              runway (4 places, anybody may take)
-//!   admit ──►  … less urgent than   ──refill──►   [ ][ ][ ][ ]  ──► own slot, or a thief's
+//!   admit ──►  … later turns than   ──refill──►   [ ][ ][ ][ ]  ──► own slot, or a thief's
 //!             ◄── displaced by a newcomer ──
 //! ```
 //!
 //! Rules of this file:
 //!
-//! - What stands on the runway is at least as urgent as anything in the queue behind it. So a
-//!   place is vacant only if the queue is empty.
+//! - On the runway stand those of this shard whose turn it was when they were laid there, each
+//!   identity being charged for those of its own that stand before. So a place is vacant only if the
+//!   queue is empty, and no task stands behind a less urgent one of its identity.
+//! - Tags move meanwhile, here and elsewhere. Before it searches, the owner lays out anew if the turn
+//!   is of one behind. A thief can't; it asks the owner to, and takes the first in reach.
 //! - `standing` is what the owner laid out, and perhaps a thief has since taken. The owner finds
 //!   out when it next reaches for that place, and at the latest when told to refill.
 //! - A search takes the slot first (see [`shared`](crate::shared)).
 //!
-//! How far may the order slip? Let a less urgent task start before a more urgent one. Then the
-//! latter was out of sight: it stood in another shard's queue, and thieves had taken all
-//! [`RUNWAY_LEN`] tasks before it since that shard last refilled, so that messages about it are on
-//! their way. (On real threads add what happens within one search: a task that appears behind the
-//! searcher's back, or is moved between places while it reaches, waits for the next.)
+//! How far may the order slip? Let a task start before one whose turn comes earlier. Then the latter
+//! was out of reach, in another shard's queue, and a message to that shard is on its way: thieves have
+//! taken from its runway since it last refilled, or it is asked to refill, by this search if by no
+//! other. If all who wait there are of one identity, thieves had taken all [`RUNWAY_LEN`] before it.
+//! (On real threads add what happens within one search: a task that appears behind the searcher's
+//! back, or is moved between places while it reaches, waits for the next, and so does one whose
+//! identity's tag moves.)
+
+mod glance;
 
 use crate::admission::{Admission, Admitted, Refused};
+use crate::fairness::{Flow, Rank, Tag};
 use crate::queue::{Entry, Queue, Ticket};
-use crate::shared::{Full, Lease, Pool, RUNWAY_LEN, ShardId, Tried};
+use crate::shared::{AccountIndex, Bill, Full, Lease, Pool, Present, RUNWAY_LEN, ShardId, Tried};
 use crate::urgency::{Class, Urgency};
+use glance::Glance;
 use std::sync::Arc;
 
 /// Where a dispatched task had waited.
@@ -48,10 +58,30 @@ pub struct Dispatched<T> {
     pub task: T,
     /// Its slot, for as long as it runs.
     pub lease: Lease,
+    /// What its identity was charged for it: to be settled when it ends.
+    pub bill: Bill,
     /// Where it waited.
     pub origin: Origin,
     /// The ticket it had there.
     pub ticket: Ticket,
+    /// Shards whose next task goes before this one and could not be reached. Each must be told to
+    /// [`refill`](Dispatcher::refill).
+    pub outdated: Vec<ShardId>,
+}
+
+/// What a search has found.
+struct Found<T> {
+    entry: Box<Entry<T>>,
+    bill: Bill,
+    origin: Origin,
+    outdated: Vec<ShardId>,
+}
+
+/// What the owner laid on a place.
+#[derive(Clone, Copy)]
+struct Standing {
+    ticket: Ticket,
+    charge: u64,
 }
 
 /// One shard's side of one pool.
@@ -63,9 +93,10 @@ pub struct Dispatcher<T> {
     pool: Arc<Pool<T>>,
     queue: Queue<T>,
     /// By place: what this shard laid on its runway.
-    standing: [Option<Ticket>; RUNWAY_LEN],
+    standing: [Option<Standing>; RUNWAY_LEN],
     /// By shard: the places that the present search has tried. Kept to spare an allocation.
     tried: Box<[Tried]>,
+    glance: Glance,
 }
 
 impl<T> Dispatcher<T> {
@@ -83,6 +114,7 @@ impl<T> Dispatcher<T> {
             queue: Queue::new(),
             standing: [None; RUNWAY_LEN],
             tried: vec![Tried::default(); pool.shards()].into(),
+            glance: Glance::new(),
             pool,
         }
     }
@@ -93,16 +125,20 @@ impl<T> Dispatcher<T> {
     /// The task comes back when as many wait as may.
     pub fn admit(&mut self, admission: Admission, task: T) -> Result<Admitted, Refused<T>> {
         let Admission {
+            flow,
             urgency,
             expected_tokens,
         } = admission;
-        let position = match self.pool.try_admit(urgency.class(), expected_tokens) {
-            Ok(position) => position,
+        let class = urgency.class();
+        let position = self.pool.ahead_of(flow, class);
+        let account = match self.pool.try_admit(flow, class, expected_tokens) {
+            Ok(account) => account,
             Err(full) => return Err(Refused { full, task }),
         };
         let ticket = Ticket {
             urgency,
             sequence: self.pool.next_admission(),
+            account,
         };
         self.enqueue(Box::new(Entry {
             ticket,
@@ -121,7 +157,7 @@ impl<T> Dispatcher<T> {
     }
 
     /// Takes over a task that waits for another pool at the same shard; it waits here from then on, as
-    /// urgent as before, and `adapt` makes of it what it is to be here. `None` if it no longer waits
+    /// urgent as before and as its identity's turn is here, and `adapt` makes of it what it is to be here. `None` if it no longer waits
     /// there, as for [`remove`](Self::remove).
     ///
     /// Room is made sure of first, so that no task is ever without a queue. **Afterwards both
@@ -133,19 +169,22 @@ impl<T> Dispatcher<T> {
         &mut self,
         other: &mut Self,
         ticket: Ticket,
+        flow: Flow,
         expected_tokens: u32,
         adapt: impl FnOnce(T) -> T,
     ) -> Result<Option<Admitted>, Full> {
-        let urgency = ticket.urgency;
-        let position = self.pool.try_admit(urgency.class(), expected_tokens)?;
+        let (urgency, class) = (ticket.urgency, ticket.class());
+        let position = self.pool.ahead_of(flow, class);
+        let account = self.pool.try_admit(flow, class, expected_tokens)?;
         let Some(entry) = other.take_out(ticket) else {
-            self.pool.give_up(urgency.class(), expected_tokens);
+            self.pool.withdraw(account, class, expected_tokens);
             return Ok(None);
         };
         debug_assert_eq!(entry.expected_tokens, expected_tokens);
         let ticket = Ticket {
             urgency,
             sequence: self.pool.next_admission(),
+            account,
         };
         self.enqueue(Box::new(Entry {
             ticket,
@@ -157,13 +196,21 @@ impl<T> Dispatcher<T> {
     }
 
     fn take_out(&mut self, ticket: Ticket) -> Option<Box<Entry<T>>> {
+        self.glance.forget();
         let entry = match self.place_of(ticket) {
-            Some(place) => self.take_place(place),
+            Some(place) => {
+                let entry = self.recall(place);
+                self.fill(place);
+                entry
+            }
             None => self.queue.remove(ticket),
         };
+        self.publish();
         self.publish_oldest();
         let entry = entry?;
-        self.pool.release(&entry);
+        let Ticket { account, .. } = ticket;
+        self.pool
+            .withdraw(account, ticket.class(), entry.expected_tokens);
         Some(entry)
     }
 
@@ -188,24 +235,22 @@ impl<T> Dispatcher<T> {
         }
     }
 
-    /// Fills the gaps that thieves left on the runway.
+    /// Fills the gaps that thieves left on the runway, and lays out those whose turn it is now.
     pub fn refill(&mut self) {
-        for place in 0..RUNWAY_LEN {
-            let stood = self.pool.recall(self.shard, place);
-            let entry = stood.or_else(|| self.queue.pop());
-            self.lay(place, entry);
-        }
-        self.publish();
+        self.pool.answer(self.shard);
+        self.glance.forget();
+        self.lay_out();
         self.publish_oldest();
     }
 
-    /// Starts the most urgent task anywhere, if a slot is free.
+    /// Starts the task whose turn it is, wherever it waits, if a slot is free.
     pub fn dispatch(&mut self) -> Option<Dispatched<T>> {
         let lease = self.pool.take_slot()?;
         self.dispatch_with(lease)
     }
 
-    /// A task has ended: starts the most urgent one anywhere in its slot.
+    /// A task has ended: starts the one whose turn it is, wherever it waits, in its slot. Its
+    /// [`Bill`] is to be settled before, so that it counts.
     ///
     /// The slot stays in hand while work waits, and goes back to the pool when none does, or when
     /// its replica no longer offers it. Call [`dispatch`](Self::dispatch) afterwards all the same.
@@ -213,8 +258,8 @@ impl<T> Dispatcher<T> {
         let mut lease = self.exchange_surplus(lease)?;
         loop {
             let publications = self.pool.publications();
-            if let Some((entry, origin)) = self.take_most_urgent() {
-                return Some(self.start(*entry, origin, lease));
+            if let Some(found) = self.take_first() {
+                return Some(Self::start(found, lease));
             }
             drop(lease);
             if self.pool.publications() == publications {
@@ -227,59 +272,134 @@ impl<T> Dispatcher<T> {
 
 /// The search.
 impl<T> Dispatcher<T> {
-    fn take_most_urgent(&mut self) -> Option<(Box<Entry<T>>, Origin)> {
+    fn take_first(&mut self) -> Option<Found<T>> {
+        self.glance.forget();
         self.tried.fill(Tried::default());
+        self.lay_out_if_late();
         // Each round takes a task, or learns that one is gone: from a victim's few places, or from
         // the own runway, whose gaps are filled as they are found.
         loop {
-            let shard = self.most_urgent_shard()?;
-            let (entry, origin) = if shard == self.shard {
-                (self.take_own(), Origin::Own)
+            let shard = self.first_shard()?;
+            let found = if shard == self.shard {
+                self.take_own()
             } else {
-                let tried = &mut self.tried[shard.0];
-                (self.pool.steal(shard, tried), Origin::StolenFrom(shard))
+                self.steal(shard)
             };
-            if let Some(entry) = entry {
-                return Some((entry, origin));
+            if found.is_some() {
+                return found;
             }
         }
     }
 
     /// Ties go to this shard first, which spares a theft, then to its next neighbour, so that
     /// thieves with equal choices do not all crowd upon shard 0.
-    fn most_urgent_shard(&self) -> Option<ShardId> {
+    fn first_shard(&self) -> Option<ShardId> {
         let shards = self.pool.shards();
         (0..shards)
             .map(|distance| ShardId((self.shard.0 + distance) % shards))
             .filter_map(|shard| Some((self.head(shard)?, shard)))
-            .min_by_key(|(urgency, _)| *urgency)
+            .min_by_key(|(rank, _)| *rank)
             .map(|(_, shard)| shard)
     }
 
-    fn head(&self, shard: ShardId) -> Option<Urgency> {
+    fn head(&self, shard: ShardId) -> Option<Rank> {
         if shard == self.shard {
-            self.own_head()
-        } else {
-            self.pool.head(shard, self.tried[shard.0])
+            let (rank, _, _) = self.own_head()?;
+            return Some(rank);
+        }
+        let rank = |account, urgency| self.rank(account, urgency);
+        self.pool.first(shard, self.tried[shard.0], rank)
+    }
+
+    /// The first of those that stand here, and its place.
+    fn own_head(&self) -> Option<(Rank, Ticket, usize)> {
+        let places = self.standing.iter().enumerate();
+        places
+            .filter_map(|(place, standing)| {
+                let ticket = standing.as_ref()?.ticket;
+                Some((self.rank(ticket.account, ticket.urgency), ticket, place))
+            })
+            .min()
+    }
+
+    /// As this search sees it.
+    fn rank(&self, account: AccountIndex, urgency: Urgency) -> Rank {
+        self.glance.rank(&self.pool, account, urgency)
+    }
+
+    /// The turn may be of one behind the runway, since tags have moved.
+    fn lay_out_if_late(&mut self) {
+        let tag = |class, account| self.glance.tag(&self.pool, account, class);
+        let Some(behind) = self.queue.first(tag) else {
+            return;
+        };
+        let head = self.own_head();
+        if head.is_none_or(|(rank, ticket, _)| behind < (rank, ticket)) {
+            self.lay_out();
         }
     }
 
-    fn take_own(&mut self) -> Option<Box<Entry<T>>> {
-        let head = self.standing.iter().flatten().min()?;
-        let place = self.place_of(*head)?;
-        let entry = self.take_place(place);
+    fn take_own(&mut self) -> Option<Found<T>> {
+        let (_, _, place) = self.own_head()?;
+        let entry = self.recall(place);
+        let found = entry.map(|entry| self.found(entry, Origin::Own));
+        // Its identity has been charged: what is laid out next must know.
+        self.glance.forget();
+        self.fill(place);
+        self.publish();
         self.publish_oldest();
-        entry
+        found
     }
 
-    fn start(&self, entry: Entry<T>, origin: Origin, lease: Lease) -> Dispatched<T> {
-        self.pool.release(&entry);
+    fn steal(&mut self, victim: ShardId) -> Option<Found<T>> {
+        let rank = |account, urgency| self.glance.rank(&self.pool, account, urgency);
+        let tried = &mut self.tried[victim.0];
+        let entry = self.pool.steal(victim, tried, rank)?;
+        Some(self.found(entry, Origin::StolenFrom(victim)))
+    }
+
+    fn found(&self, entry: Box<Entry<T>>, origin: Origin) -> Found<T> {
+        let rank = self.rank(entry.ticket.account, entry.ticket.urgency);
+        Found {
+            outdated: self.ask_for_refills(rank, origin),
+            bill: self.pool.charge(&entry),
+            entry,
+            origin,
+        }
+    }
+
+    fn start(found: Found<T>, lease: Lease) -> Dispatched<T> {
+        let Found {
+            entry,
+            bill,
+            origin,
+            outdated,
+        } = found;
         Dispatched {
+            ticket: entry.ticket,
             task: entry.task,
             lease,
+            bill,
             origin,
-            ticket: entry.ticket,
+            outdated,
         }
+    }
+
+    /// The shards that keep an earlier turn out of reach, and were not asked yet. A victim will be
+    /// told to refill anyway.
+    fn ask_for_refills(&self, rank: Rank, origin: Origin) -> Vec<ShardId> {
+        (0..self.pool.shards())
+            .map(ShardId)
+            .filter(|shard| *shard != self.shard && origin != Origin::StolenFrom(*shard))
+            .filter(|shard| self.hides_earlier(*shard, rank) && self.pool.ask(*shard))
+            .collect()
+    }
+
+    fn hides_earlier(&self, shard: ShardId, rank: Rank) -> bool {
+        Class::ALL.into_iter().any(|class| {
+            let mut hidden = self.pool.hidden(shard, class).iter();
+            hidden.any(|account| rank.yields_to(class, self.glance.tag(&self.pool, account, class)))
+        })
     }
 
     /// A slot beyond what its replica still offers goes back, and another takes its place.
@@ -294,53 +414,124 @@ impl<T> Dispatcher<T> {
 
 /// The runway, as its owner keeps it.
 impl<T> Dispatcher<T> {
-    /// Lays the task on the runway if it is more urgent than the last there, else queues it.
+    /// Lays the task on the runway if its turn comes before the last there, else queues it.
     fn enqueue(&mut self, entry: Box<Entry<T>>) {
-        let last = (0..RUNWAY_LEN).max_by_key(|place| self.rank(*place));
-        match last.filter(|place| self.rank(*place) > (false, Some(entry.ticket))) {
+        self.glance.forget();
+        match self.place_for(entry.ticket) {
             Some(place) => {
-                self.lay(place, Some(entry));
+                self.lay(place, entry);
                 self.publish();
             }
-            None => self.queue.push(entry),
+            None => {
+                self.queue.push(entry);
+                self.publish_behind();
+            }
         }
     }
 
-    /// Sorts places by what stands there, the vacant ones last.
-    fn rank(&self, place: usize) -> (bool, Option<Ticket>) {
-        let ticket = self.standing[place];
-        (ticket.is_none(), ticket)
+    /// The place that a newcomer takes, if any. None while more urgent ones of its identity queue.
+    fn place_for(&self, newcomer: Ticket) -> Option<usize> {
+        let turn = (false, Some(self.turn(newcomer)));
+        let last = (0..RUNWAY_LEN).max_by_key(|place| self.turn_of_place(*place))?;
+        let is_earlier = turn < self.turn_of_place(last);
+        (is_earlier && self.queue.leads(newcomer)).then_some(last)
+    }
+
+    /// Sorts places by whose turn comes first there, the vacant ones last.
+    fn turn_of_place(&self, place: usize) -> (bool, Option<(Rank, Ticket)>) {
+        let standing = self.standing[place];
+        let turn = standing.map(|standing| self.turn(standing.ticket));
+        (turn.is_none(), turn)
+    }
+
+    /// When the task's turn comes among those that stand here: after the more urgent ones of its
+    /// identity have been charged.
+    fn turn(&self, ticket: Ticket) -> (Rank, Ticket) {
+        let before = |other: Ticket| other < ticket;
+        let tag = self.tag_after(ticket.class(), ticket.account, before);
+        (Rank::new(tag, ticket.urgency), ticket)
+    }
+
+    /// Where an identity will stand when those of its tasks here that were chosen have started.
+    fn tag_after(
+        &self,
+        class: Class,
+        account: AccountIndex,
+        chosen: impl Fn(Ticket) -> bool,
+    ) -> Tag {
+        let standing = self.standing.iter().flatten();
+        let charges = standing
+            .filter(|standing| {
+                let ticket = standing.ticket;
+                ticket.account == account && ticket.class() == class && chosen(ticket)
+            })
+            .map(|standing| standing.charge);
+        let tag = self.glance.tag(&self.pool, account, class);
+        tag.after(charges.sum())
     }
 
     fn place_of(&self, ticket: Ticket) -> Option<usize> {
-        self.standing.iter().position(|held| *held == Some(ticket))
+        let is_it = |standing: &Standing| standing.ticket == ticket;
+        let mut places = self.standing.iter();
+        places.position(|standing| standing.as_ref().is_some_and(is_it))
     }
 
-    /// Takes what stands on a place, if anything still does, and fills the place again.
-    fn take_place(&mut self, place: usize) -> Option<Box<Entry<T>>> {
-        let entry = self.pool.recall(self.shard, place);
-        let next = self.queue.pop();
-        self.lay(place, next);
+    /// Puts the whole runway into the order of now.
+    fn lay_out(&mut self) {
+        for place in 0..RUNWAY_LEN {
+            if let Some(stood) = self.recall(place) {
+                self.queue.push(stood);
+            }
+        }
+        for place in 0..RUNWAY_LEN {
+            self.fill(place);
+        }
         self.publish();
-        entry
     }
 
-    /// Lays a task on a place, or leaves it vacant; what it displaces goes back to the queue.
-    fn lay(&mut self, place: usize, entry: Option<Box<Entry<T>>>) {
-        self.standing[place] = entry.as_ref().map(|entry| entry.ticket);
-        let displaced = entry.and_then(|entry| self.pool.lay(self.shard, place, entry));
-        if let Some(displaced) = displaced {
+    /// Takes what stands on a place, if anything still does, and leaves the place vacant.
+    fn recall(&mut self, place: usize) -> Option<Box<Entry<T>>> {
+        self.standing[place] = None;
+        self.pool.recall(self.shard, place)
+    }
+
+    /// Lays the next from the queue on a vacant place.
+    fn fill(&mut self, place: usize) {
+        let tag = |class, account| self.tag_after(class, account, |_| true);
+        let next = self.queue.first(tag);
+        if let Some(entry) = next.and_then(|(_, ticket)| self.queue.remove(ticket)) {
+            self.lay(place, entry);
+        }
+    }
+
+    /// Lays a task on a place; what it displaces goes back to the queue.
+    fn lay(&mut self, place: usize, entry: Box<Entry<T>>) {
+        self.standing[place] = Some(Standing {
+            ticket: entry.ticket,
+            charge: entry.charge(),
+        });
+        if let Some(displaced) = self.pool.lay(self.shard, place, entry) {
             self.queue.push(displaced);
         }
     }
 
     fn publish(&self) {
-        self.pool.publish(self.shard, self.own_head());
+        self.pool
+            .publish(self.shard, self.laid(), self.queue.present());
     }
 
-    fn own_head(&self) -> Option<Urgency> {
-        let head = self.standing.iter().flatten().min()?;
-        Some(head.urgency)
+    fn publish_behind(&self) {
+        self.pool
+            .publish_behind(self.shard, self.laid(), self.queue.present());
+    }
+
+    /// Whose tasks stand on the runway.
+    fn laid(&self) -> Present {
+        let mut laid = Present::default();
+        for standing in self.standing.iter().flatten() {
+            laid[standing.ticket.class() as usize].insert(standing.ticket.account);
+        }
+        laid
     }
 
     fn publish_oldest(&self) {
@@ -352,11 +543,12 @@ impl<T> Dispatcher<T> {
 
     /// The oldest task here of this class.
     fn oldest(&self, class: Class) -> Option<Ticket> {
-        let standing = self.standing.iter().flatten().copied();
+        let standing = self.standing.iter().flatten();
+        let standing = standing.map(|standing| standing.ticket);
         self.queue
             .oldest(class)
             .into_iter()
-            .chain(standing.filter(|ticket| ticket.urgency.class() == class))
+            .chain(standing.filter(|ticket| ticket.class() == class))
             .min_by_key(|ticket| ticket.sequence)
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Think of a bakery with several counters. Customers queue at the counter they happened to
 //! enter by, there is one row of ovens behind all of them, and whoever sees an oven free calls
-//! the most urgent customer in the house, not merely the first at the own counter.
+//! the customer whose turn it is in the house, not merely the first at the own counter. Whose turn
+//! is it? Of who has had least so far, and among one's own errands, of the most urgent.
 //!
 //! | word | meaning |
 //! | --- | --- |
@@ -11,13 +12,16 @@
 //! | replica | one running engine instance that offers a number of slots |
 //! | slot | room for one task at a time on a replica; whoever holds it holds a [`Lease`] |
 //! | class | [`Class::Interactive`] goes before [`Class::Batch`] |
+//! | flow | whose a task is: those who send tasks share the pool, see [`fairness`] |
 //! | shard | one thread; it owns one [`Dispatcher`] for each pool |
 //!
-//! Two promises, which [`sim`] checks after every step of a seeded world:
+//! Three promises, which [`sim`] checks after every step of a seeded world:
 //!
 //! 1. *Work conservation*: no slot is idle while a task that may run on it waits.
-//! 2. *Bounded priority inversion*: nothing waits behind a less urgent task longer than one
-//!    dispatch.
+//! 2. *Bounded priority inversion*: nothing waits behind a task whose turn comes later for longer
+//!    than one dispatch, or one message to the shard where it waits.
+//! 3. *Fair share*: within a class, identities get tokens alike while they wait; and whoever brings a
+//!    first task is passed by at most one task of each other, however many those have queued.
 //!
 //! # Driving it
 //!
@@ -25,12 +29,13 @@
 //! [`admit`](Dispatcher::admit), [`remove`](Dispatcher::remove) and
 //! [`refill`](Dispatcher::refill), call [`dispatch`](Dispatcher::dispatch) until it returns
 //! `None`**; after a task has ended, hand its lease to
-//! [`dispatch_with`](Dispatcher::dispatch_with) first. When a task came
-//! [from another shard](Origin::StolenFrom), tell that shard to refill.
+//! [`dispatch_with`](Dispatcher::dispatch_with) first, and before that settle its [`Bill`]. When a
+//! task came [from another shard](Origin::StolenFrom), tell that shard to refill, and likewise each
+//! shard that a dispatch finds [outdated](Dispatched::outdated).
 //!
 //! ```
 //! use orchestratord_sched::{
-//!     Admission, Class, Dispatcher, Instant, Pool, PoolOptions, ShardId, Urgency,
+//!     Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ShardId, Urgency,
 //! };
 //! use std::sync::Arc;
 //!
@@ -44,7 +49,7 @@
 //!
 //! for prompt in ["first", "second"] {
 //!     let urgency = Urgency::new(Class::Interactive, Instant::ZERO, None);
-//!     let admission = Admission { urgency, expected_tokens: 100 };
+//!     let admission = Admission { flow: Flow(0), urgency, expected_tokens: 100 };
 //!     shard.admit(admission, prompt).expect("sixteen may wait");
 //! }
 //!
@@ -52,6 +57,7 @@
 //! assert_eq!(running.task, "first");
 //! assert!(shard.dispatch().is_none(), "the only slot is taken");
 //!
+//! running.bill.settle(120); // It used more tokens than expected.
 //! let next = shard.dispatch_with(running.lease).expect("one task waits");
 //! assert_eq!(next.task, "second");
 //! ```
@@ -69,6 +75,7 @@ pub mod deadline;
 pub mod device_mask;
 pub mod dispatch;
 pub mod estimate;
+pub mod fairness;
 pub mod lifecycle;
 pub mod placement;
 pub mod prng;
@@ -84,8 +91,9 @@ pub use deadline::Feasibility;
 pub use device_mask::{BadDeviceMask, DeviceMask};
 pub use dispatch::{Dispatched, Dispatcher, Origin};
 pub use estimate::{Estimate, Load, Progress, Text};
+pub use fairness::Flow;
 pub use lifecycle::{ReplicaEvent, ReplicaState, TaskEvent, TaskState};
 pub use queue::Ticket;
-pub use shared::{Full, Lease, Pool, PoolOptions, Rate, ReplicaIndex, ShardId};
+pub use shared::{Bill, Full, Lease, Pool, PoolOptions, Rate, ReplicaIndex, ShardId};
 pub use time::Instant;
 pub use urgency::{Class, Urgency};

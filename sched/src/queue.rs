@@ -1,18 +1,25 @@
 //! One shard's waiting tasks for one pool, apart from the few on its runway.
 //!
-//! A sorted map is the whole trick: the most urgent task is its first entry, and any task is found
-//! by its [`Ticket`] in O(log n), so that a cancel costs no scan. A second map, by age, finds the
-//! task that a full queue drops for a newcomer.
+//! Each identity has a line of its own, sorted by urgency, so that its most urgent task is the first
+//! entry, and any task is found by its [`Ticket`] in O(log n): a cancel costs no scan. Whose line goes
+//! next is found by looking at each, because tags move under us; there are at most
+//! [`ACCOUNTS_MAX`](crate::shared::ACCOUNTS_MAX) in a class. A second map, by age, finds the task that
+//! a full queue drops for a newcomer.
 
+use crate::fairness::{self, Rank, Tag};
+use crate::shared::{AccountIndex, Present};
 use crate::urgency::{Class, Urgency};
 use std::collections::BTreeMap;
 
-/// Names one admitted task at its shard, and sorts the tasks there: by urgency, then by age.
+/// Names one admitted task at its shard, and sorts the tasks of one identity there: by urgency, then
+/// by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
     pub(crate) urgency: Urgency,
     /// Counts the admissions to the pool; breaks ties and tells age.
     pub(crate) sequence: u64,
+    /// Whose it is.
+    pub(crate) account: AccountIndex,
 }
 
 impl Ticket {
@@ -22,8 +29,16 @@ impl Ticket {
         self.urgency
     }
 
+    pub(crate) const fn class(self) -> Class {
+        self.urgency.class()
+    }
+
     const fn age(self) -> (Class, u64) {
-        (self.urgency.class(), self.sequence)
+        (self.class(), self.sequence)
+    }
+
+    const fn line(self) -> (Class, AccountIndex) {
+        (self.class(), self.account)
     }
 }
 
@@ -34,38 +49,71 @@ pub(crate) struct Entry<T> {
     pub(crate) task: T,
 }
 
+impl<T> Entry<T> {
+    /// What it will be charged when it starts.
+    pub(crate) fn charge(&self) -> u64 {
+        fairness::charge(self.expected_tokens.into())
+    }
+}
+
+/// The waiting tasks of one identity and class.
+type Line<T> = BTreeMap<Ticket, Box<Entry<T>>>;
+
 /// The tasks of one shard that stand behind its runway.
 pub(crate) struct Queue<T> {
-    by_urgency: BTreeMap<Ticket, Box<Entry<T>>>,
-    /// Holds exactly the tickets of `by_urgency`.
+    /// None is empty.
+    lines: BTreeMap<(Class, AccountIndex), Line<T>>,
+    /// Holds exactly the tickets of `lines`.
     by_age: BTreeMap<(Class, u64), Ticket>,
+    /// Holds exactly the accounts of `lines`.
+    present: Present,
 }
 
 impl<T> Queue<T> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            by_urgency: BTreeMap::new(),
+            lines: BTreeMap::new(),
             by_age: BTreeMap::new(),
+            present: Present::default(),
         }
     }
 
     pub(crate) fn push(&mut self, entry: Box<Entry<T>>) {
         let ticket = entry.ticket;
         self.by_age.insert(ticket.age(), ticket);
-        let twin = self.by_urgency.insert(ticket, entry);
+        self.present[ticket.class() as usize].insert(ticket.account);
+        let line = self.lines.entry(ticket.line()).or_default();
+        let twin = line.insert(ticket, entry);
         debug_assert!(twin.is_none(), "a sequence number is given once");
     }
 
-    /// Takes the most urgent task out.
-    pub(crate) fn pop(&mut self) -> Option<Box<Entry<T>>> {
-        let (ticket, entry) = self.by_urgency.pop_first()?;
-        self.by_age.remove(&ticket.age());
-        Some(entry)
+    /// The task that goes first if accounts of its class stand at these tags.
+    pub(crate) fn first(&self, tag: impl Fn(Class, AccountIndex) -> Tag) -> Option<(Rank, Ticket)> {
+        let ((class, _), _) = self.lines.first_key_value()?;
+        let of_class = self.lines.iter().take_while(|((of, _), _)| of == class);
+        of_class
+            .filter_map(|((class, account), line)| {
+                let (ticket, _) = line.first_key_value()?;
+                Some((Rank::new(tag(*class, *account), ticket.urgency), *ticket))
+            })
+            .min()
+    }
+
+    /// Whether this task, if it were here, would be the first of its line.
+    pub(crate) fn leads(&self, ticket: Ticket) -> bool {
+        let line = self.lines.get(&ticket.line());
+        let head = line.and_then(BTreeMap::first_key_value);
+        head.is_none_or(|(head, _)| ticket < *head)
     }
 
     /// Takes any task out.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Box<Entry<T>>> {
-        let entry = self.by_urgency.remove(&ticket)?;
+        let line = self.lines.get_mut(&ticket.line())?;
+        let entry = line.remove(&ticket)?;
+        if line.is_empty() {
+            self.lines.remove(&ticket.line());
+            self.present[ticket.class() as usize].remove(ticket.account);
+        }
         self.by_age.remove(&ticket.age());
         Some(entry)
     }
@@ -77,5 +125,10 @@ impl<T> Queue<T> {
             .range(of_class)
             .next()
             .map(|(_, ticket)| *ticket)
+    }
+
+    /// Whose tasks are here.
+    pub(crate) const fn present(&self) -> Present {
+        self.present
     }
 }

@@ -1,9 +1,10 @@
 //! What several threads touch: the only atomics of this crate.
 //!
 //! Everything of a pool that shards share is here, one file for each kind of word:
-//! `slots` (what replicas offer), `heads` (how urgent each shard's next task is), `runway` (the
-//! next few tasks themselves, there to be stolen), `quota` (how many may wait), and `pool`, which
-//! holds them together. There is no lock and no `unsafe`.
+//! `slots` (what replicas offer), `accounts` (what each identity has been served), `heads` (whose
+//! tasks each shard has), `runway` (the next few tasks themselves, there to be stolen), `quota` (how
+//! many may wait), `elders` (who has waited longest), and `pool`, which holds them together. There is
+//! no lock and no `unsafe`.
 //!
 //! # Why no slot stays idle
 //!
@@ -31,10 +32,13 @@
 //! - a slot is taken *before* the search for a task, never after;
 //! - whoever [offers](Pool::offer) a replica's slots has some shard call `dispatch`.
 //!
-//! A task behind its shard's runway is out of the thieves' sight. Thieves may empty a runway
-//! between two turns of its owner, which is why each thief tells the victim to refill; until that
-//! message arrives, the tasks behind wait. That delay, one message, is the bound.
+//! A task behind its shard's runway is out of the thieves' reach. Thieves may empty a runway
+//! between two turns of its owner, which is why each thief tells the victim to refill; and it may
+//! become the turn of an identity that has tasks behind a runway and none on it, which is why who
+//! takes another's task meanwhile asks that shard to refill. Until the message arrives, the tasks
+//! behind wait. That delay, one message, is the bound.
 
+mod accounts;
 mod elders;
 mod heads;
 mod pool;
@@ -43,10 +47,13 @@ mod rate;
 mod runway;
 mod slots;
 
+pub use accounts::{ACCOUNTS_MAX, Bill};
 pub use pool::{Pool, PoolOptions, ShardId};
 pub use quota::Full;
 pub use rate::Rate;
 pub use runway::RUNWAY_LEN;
 pub use slots::{Lease, ReplicaIndex};
 
+pub(crate) use accounts::AccountIndex;
+pub(crate) use heads::Present;
 pub(crate) use runway::Tried;

@@ -9,12 +9,17 @@
 //! After each step ([`rules`]):
 //!
 //! 1. *Work conservation.* While no message is under way, no slot is free beside a waiting task.
-//! 2. *Bounded priority inversion.* A task is dispatched before a more urgent one only if that one
-//!    stood behind a runway that thieves had emptied, all [`RUNWAY_LEN`](crate::shared::RUNWAY_LEN)
-//!    places of it, and the messages that tell so were still under way.
-//! 3. *First in, first out.* Of tasks that wait at one shard in one class without a deadline, none
-//!    overtakes an earlier one.
-//! 4. *Exact accounting.* What the pool counts is what waits and what runs; each admitted task ends
+//! 2. *Bounded priority inversion.* A task is dispatched before one whose turn comes earlier (of a
+//!    higher class, of an identity that was served less, or more urgent) only if that one stood behind
+//!    another shard's runway, and a message about that was under way: of a theft there, or one that
+//!    asks for a refill, if need be sent on this occasion. Where only one identity waits, thieves must
+//!    have emptied all [`RUNWAY_LEN`](crate::shared::RUNWAY_LEN) places of the runway.
+//! 3. *First in, first out.* Of tasks of one identity that wait at one shard in one class without a
+//!    deadline, none overtakes an earlier one.
+//! 4. *Fair share.* The first task of an identity is passed by at most one task of each other identity
+//!    of its class, but by those that were themselves overtaken. Of two identities that both wait,
+//!    none is served much more than the other, by a bound in tasks a slot.
+//! 5. *Exact accounting.* What the pool counts is what waits and what runs; each admitted task ends
 //!    exactly once; a cancel finds every task that waits, and no other.
 //!
 //! ```
@@ -25,6 +30,7 @@
 //! ```
 
 mod rules;
+mod shares;
 mod workload;
 mod world;
 
@@ -45,6 +51,12 @@ pub struct Options {
     pub replica_slots: Vec<u32>,
     /// How many tasks arrive.
     pub tasks: u32,
+    /// Whose tasks they are: so many identities; at least 1.
+    pub identities: u32,
+    /// The share of tasks that begin a flood: the next so many come at once, all of one identity.
+    pub floods: f64,
+    /// How many.
+    pub flood_tasks: u32,
     /// How many may wait.
     pub tasks_queued_max: u32,
     /// What a full queue does.
@@ -72,10 +84,14 @@ impl Options {
         let (shards, replicas) = (small(1..=8), small(1..=3));
         let replica_slots = (0..replicas).map(|_| small(1..=4)).collect();
         let tasks_queued_max = small(1..=64);
+        let (identities, flood_tasks) = (small(1..=6), small(0..=100));
         Self {
             shards: shards as usize,
             replica_slots,
             tasks: 300,
+            identities,
+            floods: prng.fraction() / 100.0,
+            flood_tasks,
             tasks_queued_max,
             policy: if prng.chance(0.5) {
                 Policy::Reject
@@ -109,8 +125,10 @@ pub struct Report {
     pub canceled: u64,
     /// Dropped from a full queue for a newcomer.
     pub dropped: u64,
-    /// Tasks that were overtaken by a less urgent one, as far as that is allowed.
+    /// Tasks that were overtaken by one whose turn came later, as far as that is allowed.
     pub overtaken: u64,
+    /// Requests to refill a runway whose turns had moved on.
+    pub requests: u64,
     /// Steps of the world.
     pub steps: u64,
 }

@@ -12,6 +12,9 @@
 //!   batch   due, in nanoseconds since the daemon's start         smaller is more urgent
 //! ```
 //!
+//! Between the tasks of different identities, fairness comes before the due time: see
+//! [`fairness`](crate::fairness).
+//!
 //! The class stands above the due time: no batch task, however late, goes before an interactive
 //! one. Starvation is excluded inside a class only, on purpose.
 
@@ -50,12 +53,8 @@ impl Class {
 
 const BATCH_BIT: u64 = 1 << 63;
 
-/// One less than fits, so that no urgency, not even batch at the end of time, is the word
-/// that means "nobody".
-const DUE_MAX: u64 = BATCH_BIT - 2;
-
-/// The word that means "nobody": less urgent than anybody.
-const NOBODY: u64 = u64::MAX;
+/// As late as fits.
+const DUE_MAX: u64 = BATCH_BIT - 1;
 
 /// How urgent a task is: class, then due time. Smaller is more urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,29 +89,5 @@ impl Urgency {
     #[must_use]
     pub const fn due(self) -> Instant {
         Instant::from_nanos(self.0 & !BATCH_BIT)
-    }
-
-    /// As one word for an atomic, where "nobody" must have a number too.
-    pub(crate) fn to_word(urgency: Option<Self>) -> u64 {
-        urgency.map_or(NOBODY, |urgency| urgency.0)
-    }
-
-    /// Back from the word of an atomic.
-    pub(crate) fn from_word(word: u64) -> Option<Self> {
-        (word != NOBODY).then_some(Self(word))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_less_urgent_than_anybody() {
-        let end_of_time = Some(Instant::from_nanos(u64::MAX));
-        let last = Urgency::new(Class::Batch, Instant::ZERO, end_of_time);
-        assert!(Urgency::to_word(Some(last)) < Urgency::to_word(None));
-        assert_eq!(Urgency::from_word(Urgency::to_word(Some(last))), Some(last));
-        assert_eq!(Urgency::from_word(Urgency::to_word(None)), None);
     }
 }

@@ -2,8 +2,8 @@
 //! runs runs once, and the counts are exact.
 
 use orchestratord_sched::{
-    Admission, Class, Dispatched, Dispatcher, Instant, Lease, Pool, PoolOptions, ShardId, Ticket,
-    Urgency,
+    Admission, Class, Dispatched, Dispatcher, Flow, Instant, Lease, Pool, PoolOptions, ShardId,
+    Ticket, Urgency,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ enum Call {
     Admit {
         shard: usize,
         class: Class,
+        flow: u32,
         due: u64,
     },
     /// Cancels one of the tasks so far, wherever it is.
@@ -37,7 +38,7 @@ fn call() -> impl Strategy<Value = Call> {
     let shard = 0..2_usize;
     let class = prop_oneof![Just(Class::Interactive), Just(Class::Batch)];
     prop_oneof![
-        3 => (shard.clone(), class, 0..50_u64).prop_map(|(shard, class, due)| Call::Admit { shard, class, due }),
+        3 => (shard.clone(), class, 0..3_u32, 0..50_u64).prop_map(|(shard, class, flow, due)| Call::Admit { shard, class, flow, due }),
         1 => (0..40_usize).prop_map(|task| Call::Remove { task }),
         2 => shard.clone().prop_map(|shard| Call::Dispatch { shard }),
         1 => (0..4_usize, shard.clone()).prop_map(|(nth, shard)| Call::End { nth, shard }),
@@ -104,7 +105,12 @@ impl World {
 
     fn call(&mut self, call: &Call) {
         match *call {
-            Call::Admit { shard, class, due } => {
+            Call::Admit {
+                shard,
+                class,
+                flow,
+                due,
+            } => {
                 let task = self.fates.len();
                 let urgency = Urgency::new(class, Instant::ZERO, Some(Instant::from_nanos(due)));
                 let is_full = Class::ALL
@@ -114,6 +120,7 @@ impl World {
                     == TASKS_MAX;
                 match self.shards[shard].admit(
                     Admission {
+                        flow: Flow(flow),
                         urgency,
                         expected_tokens: 2,
                     },

@@ -1,8 +1,8 @@
 //! All there is: every pair of the two tables, every order of a few urgencies, every small quota.
 
 use orchestratord_sched::{
-    Admission, Class, Dispatcher, Instant, Pool, PoolOptions, ReplicaEvent, ReplicaState, ShardId,
-    TaskEvent, TaskState, Urgency,
+    Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ReplicaEvent, ReplicaState,
+    ShardId, TaskEvent, TaskState, Urgency,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +121,7 @@ fn fill(tasks_queued_max: u32, tokens_max: u32, expected_tokens: u32) -> u32 {
     let mut shard = Dispatcher::new(ShardId(0), pool);
     let urgency = Urgency::new(Class::Batch, Instant::ZERO, None);
     let admission = Admission {
+        flow: Flow(0),
         urgency,
         expected_tokens,
     };

@@ -1,14 +1,15 @@
 //! Tasks that wait for one pool and are taken over by another.
 
 use orchestratord_sched::{
-    Admission, Class, Dispatcher, Full, Instant, Pool, PoolOptions, ReplicaIndex, ShardId, Ticket,
-    Urgency,
+    Admission, Class, Dispatcher, Flow, Full, Instant, Pool, PoolOptions, ReplicaIndex, ShardId,
+    Ticket, Urgency,
 };
 use std::sync::Arc;
 use std::time::Duration;
 
 const HERE: ShardId = ShardId(0);
 const THERE: ShardId = ShardId(1);
+const FLOW: Flow = Flow(0);
 const TOKENS: u32 = 10;
 
 type Task = String;
@@ -26,6 +27,7 @@ fn pool(slots: u32, tasks_queued_max: u32) -> Arc<Pool<Task>> {
 fn admit(dispatcher: &mut Dispatcher<Task>, n: u64) -> Ticket {
     let arrival = Instant::ZERO + Duration::from_micros(n);
     let admission = Admission {
+        flow: FLOW,
         urgency: Urgency::new(Class::Interactive, arrival, None),
         expected_tokens: TOKENS,
     };
@@ -40,7 +42,7 @@ fn a_task_that_is_taken_over_waits_there_as_urgent_as_before() {
     let mut to = Dispatcher::new(HERE, Arc::clone(&new));
     let first = admit(&mut from, 1);
     admit(&mut to, 2);
-    let taken = to.take_over(&mut from, first, TOKENS, |task| task + ", moved");
+    let taken = to.take_over(&mut from, first, FLOW, TOKENS, |task| task + ", moved");
     assert!(taken.is_ok_and(|admitted| admitted.is_some()));
     assert_eq!(
         (old.queued(Class::Interactive), old.tokens_queued()),
@@ -64,7 +66,7 @@ fn where_there_is_no_room_nothing_has_changed() {
     let mut to = Dispatcher::new(HERE, Arc::clone(&new));
     let first = admit(&mut from, 1);
     admit(&mut to, 2);
-    let refused = to.take_over(&mut from, first, TOKENS, |task| task);
+    let refused = to.take_over(&mut from, first, FLOW, TOKENS, |task| task);
     assert_eq!(refused.expect_err("it is full"), Full::Tasks);
     let next = from.dispatch().expect("it waits where it was");
     assert_eq!(next.task, "task 1");
@@ -79,7 +81,7 @@ fn a_task_that_a_thief_has_is_not_taken_over() {
     let first = admit(&mut from, 1);
     let stolen = thief.dispatch().expect("it stands on the runway");
     assert_eq!(stolen.task, "task 1");
-    let taken = to.take_over(&mut from, first, TOKENS, |task| task);
+    let taken = to.take_over(&mut from, first, FLOW, TOKENS, |task| task);
     assert!(taken.is_ok_and(|admitted| admitted.is_none()));
     assert_eq!(
         (new.queued(Class::Interactive), new.tokens_queued()),
@@ -95,7 +97,7 @@ fn every_task_of_a_long_queue_can_be_taken_over() {
     let mut to = Dispatcher::new(HERE, Arc::clone(&new));
     let tickets: Vec<_> = (0..32).map(|n| admit(&mut from, n)).collect();
     for ticket in tickets {
-        let taken = to.take_over(&mut from, ticket, TOKENS, |task| task);
+        let taken = to.take_over(&mut from, ticket, FLOW, TOKENS, |task| task);
         assert!(taken.is_ok_and(|admitted| admitted.is_some()));
     }
     assert_eq!(old.queued(Class::Interactive), 0);

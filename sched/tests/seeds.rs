@@ -35,7 +35,11 @@ fn no_seed_breaks_a_rule() {
         assert!(happened(|report| report.refused), "tasks are refused");
         assert!(
             happened(|report| report.overtaken),
-            "tasks behind empty runways are overtaken"
+            "tasks out of reach are overtaken"
+        );
+        assert!(
+            happened(|report| report.requests),
+            "runways are out of date"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! What a scheduler does, told as small stories about two shards.
 
 use orchestratord_sched::{
-    Admission, Class, Dispatched, Dispatcher, Full, Instant, Origin, Pool, PoolOptions,
+    Admission, Class, Dispatched, Dispatcher, Flow, Full, Instant, Origin, Pool, PoolOptions,
     ReplicaIndex, ShardId, Ticket, Urgency,
 };
 use std::sync::Arc;
@@ -57,6 +57,7 @@ impl House {
 
 fn admit(dispatcher: &mut Dispatcher<Task>, urgency: Urgency, task: Task) -> Ticket {
     let admission = Admission {
+        flow: Flow(0),
         urgency,
         expected_tokens: 0,
     };
@@ -123,6 +124,7 @@ fn a_bound_that_is_moved_holds_for_whoever_comes_next() {
     house.pool.set_tasks_queued_max(1);
     let urgency = house.urgency(Class::Batch, None);
     let admission = Admission {
+        flow: Flow(0),
         urgency,
         expected_tokens: 0,
     };
@@ -196,6 +198,7 @@ fn the_bound_is_the_pools_and_not_a_shards() {
     house.there(Class::Batch, "b");
     let urgency = house.urgency(Class::Interactive, None);
     let admission = Admission {
+        flow: Flow(0),
         urgency,
         expected_tokens: 0,
     };
@@ -211,6 +214,7 @@ fn a_position_counts_who_goes_before() {
     let mut position = |class| {
         let urgency = house.urgency(class, None);
         let admission = Admission {
+            flow: Flow(0),
             urgency,
             expected_tokens: 0,
         };

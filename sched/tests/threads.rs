@@ -1,8 +1,8 @@
 //! The shared part under real threads: nothing is lost, nothing is taken twice, nothing is left.
 
 use orchestratord_sched::{
-    Admission, Class, Dispatched, Dispatcher, Instant, Origin, Pool, PoolOptions, ReplicaIndex,
-    ShardId, Urgency,
+    Admission, Class, Dispatched, Dispatcher, Flow, Instant, Origin, Pool, PoolOptions,
+    ReplicaIndex, ShardId, Urgency,
 };
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
@@ -20,7 +20,7 @@ struct World {
     begin: Barrier,
 }
 
-/// A message: a thief took from you; or: there may be slots.
+/// A message: a thief took from you; or: it is another's turn than yours who are laid out.
 struct LookAgain;
 
 #[test]
@@ -90,6 +90,7 @@ impl Shard {
             let arrival = Instant::from_nanos(number.into());
             let urgency = Urgency::new(class, arrival, None);
             let admission = Admission {
+                flow: Flow(number % 3),
                 urgency,
                 expected_tokens: 1,
             };
@@ -128,6 +129,10 @@ impl Shard {
             let _ = self.neighbours[victim.0].send(LookAgain);
         }
         self.world.running.fetch_sub(1, SeqCst);
+        for ShardId(asked) in dispatched.outdated {
+            let _ = self.neighbours[asked].send(LookAgain);
+        }
+        dispatched.bill.settle(2);
         self.dispatcher.dispatch_with(dispatched.lease)
     }
 }

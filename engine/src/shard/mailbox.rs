@@ -3,7 +3,8 @@
 //! Sending never fails and never blocks: messages for a neighbour whose mailbox is full stay in
 //! the [`Outbox`] and are tried again after the next turn. What can stand there is bounded by what
 //! it is about: each message belongs to one task (bounded by admission), one connection (bounded by
-//! the file limit) or one of its streams (bounded by connection).
+//! the file limit) or one of its streams (bounded by connection), and a shard is asked once at a time
+//! to refill its runway of a pool.
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
@@ -51,6 +52,11 @@ pub enum Message {
         /// The task.
         task: Uuid,
         /// Its pool.
+        pool: Arc<Pool>,
+    },
+    /// On this shard's runway are not those whose turn it is.
+    Refill {
+        /// Of which pool.
         pool: Arc<Pool>,
     },
     /// The last reader of this task left while it was being stolen.
@@ -138,6 +144,7 @@ fn handle(shard: &Rc<Shard>, message: Message) {
     match message {
         Message::Said { sequence, event } => shard.table.borrow_mut().said(sequence, event),
         Message::Stolen { task, pool } => shard.table.borrow_mut().stolen(task, &pool),
+        Message::Refill { pool } => shard.table.borrow_mut().refill(&pool),
         Message::Abandoned { task } => shard.table.borrow_mut().abandoned_elsewhere(task),
         Message::LookForWork { pool } => shard.table.borrow_mut().look_for_work(&pool),
         Message::MoveTasks { pool } => shard.table.borrow_mut().move_away(&pool),

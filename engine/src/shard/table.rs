@@ -174,9 +174,15 @@ impl Table {
         let Dispatched {
             task: record,
             lease,
+            bill,
             origin,
             ticket,
+            outdated,
         } = dispatched;
+        for shard in outdated {
+            let pool = Arc::clone(pool);
+            self.outbox.send(shard, Message::Refill { pool });
+        }
         let task = match origin {
             Origin::Own => self
                 .get(record.id)
@@ -202,7 +208,7 @@ impl Table {
         self.replica_counters(&replica).started(record.class());
         logs::placed(&record, &replica);
         let sequence = self.next_sequence();
-        let mut run = Run::new(lease, Arc::clone(&replica), sequence, self.now());
+        let mut run = Run::new(lease, bill, Arc::clone(&replica), sequence, self.now());
         let generation = record.generation();
         let asked = match &replica.reach {
             Reach::Local(_) => replica.order(Order::Start {
@@ -270,6 +276,11 @@ impl Table {
                 self.outbox.send(home, Message::Abandoned { task: id });
             }
         }
+        self.refill(pool);
+    }
+
+    /// Lays out those whose turn it is, and looks for slots for them.
+    pub fn refill(&mut self, pool: &Arc<Pool>) {
         if let Some(lane) = self.lanes.get_mut(&pool.key) {
             lane.queue.refill();
         }

@@ -8,7 +8,7 @@ use std::{sync::Arc, task::Waker, time::Duration};
 
 use orchestratord_gpu::{SequenceKey, event::Finish};
 use orchestratord_http::sse_log::Log;
-use orchestratord_sched::{Instant, Lease, TaskEvent, TaskState, Ticket};
+use orchestratord_sched::{Bill, Instant, Lease, TaskEvent, TaskState, Ticket};
 
 use crate::{
     api::{
@@ -38,6 +38,8 @@ pub enum Phase {
 pub struct Run {
     /// Its slot.
     pub lease: Lease,
+    /// What its caller's share was charged, to be settled when it ends.
+    pub bill: Bill,
     /// The replica that the slot is of.
     pub replica: Arc<Replica>,
     /// What its engine calls it.
@@ -56,9 +58,16 @@ pub struct Run {
 
 impl Run {
     /// A run that begins now.
-    pub fn new(lease: Lease, replica: Arc<Replica>, sequence: SequenceKey, now: Instant) -> Self {
+    pub fn new(
+        lease: Lease,
+        bill: Bill,
+        replica: Arc<Replica>,
+        sequence: SequenceKey,
+        now: Instant,
+    ) -> Self {
         Self {
             lease,
+            bill,
             replica,
             sequence,
             started: now,

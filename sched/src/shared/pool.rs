@@ -1,10 +1,12 @@
 //! A pool as all its shards share it.
 
+use super::accounts::{AccountIndex, AccountSet, Accounts, Bill};
 use super::elders::Elders;
-use super::heads::Heads;
+use super::heads::{Heads, Present};
 use super::quota::{Full, Quota};
 use super::runway::{Runway, Tried};
 use super::slots::{Lease, ReplicaIndex, Slots};
+use crate::fairness::{self, Flow, Rank, Tag};
 use crate::queue::Entry;
 use crate::urgency::{Class, Urgency};
 use core::cmp::Reverse;
@@ -40,6 +42,7 @@ pub struct PoolOptions {
 pub struct Pool<T> {
     replicas: Box<[Arc<Slots>]>,
     quota: Quota,
+    accounts: Arc<Accounts>,
     heads: Heads,
     elders: Elders,
     runways: Box<[CachePadded<Runway<T>>]>,
@@ -61,6 +64,7 @@ impl<T> Pool<T> {
         Self {
             replicas: options.replica_slots.into_iter().map(slots).collect(),
             quota: Quota::new(options.tasks_queued_max, options.tokens_queued_max),
+            accounts: Arc::new(Accounts::new()),
             heads: Heads::new(options.shards),
             elders: Elders::new(options.shards),
             runways: core::iter::repeat_with(runway)
@@ -86,6 +90,21 @@ impl<T> Pool<T> {
     /// Moves that bound. Where more wait already, they go on waiting; no newcomer joins them.
     pub fn set_tasks_queued_max(&self, max: u32) {
         self.quota.set_tasks_queued_max(max);
+    }
+
+    /// How many waiting tasks go before the next that this identity brings in this class, counted
+    /// from 0, over all shards: for a batch task those of the interactive class; its own identity's
+    /// in its class; and of each other identity's as many as get their turn before, if they are
+    /// about as long as each other. Deadlines may still change the order.
+    #[must_use]
+    pub fn ahead_of(&self, flow: Flow, class: Class) -> u32 {
+        let before: u32 = Class::ALL
+            .into_iter()
+            .filter(|other| *other < class)
+            .map(|other| self.queued(other))
+            .sum();
+        let ahead = self.accounts.ahead_of(flow, class);
+        before.saturating_add(u32::try_from(ahead).unwrap_or(u32::MAX))
     }
 
     /// How many tokens the waiting tasks expect together.
@@ -207,8 +226,16 @@ impl<T> Pool<T> {
         self.runways[shard.0].claim()
     }
 
-    pub(crate) fn try_admit(&self, class: Class, expected_tokens: u32) -> Result<u32, Full> {
-        self.quota.try_admit(class, expected_tokens)
+    /// Takes room for one task, and opens an account for it.
+    pub(crate) fn try_admit(
+        &self,
+        flow: Flow,
+        class: Class,
+        expected_tokens: u32,
+    ) -> Result<AccountIndex, Full> {
+        self.quota.try_admit(class, expected_tokens)?;
+        let charge = fairness::charge(expected_tokens.into());
+        Ok(self.accounts.enter(flow, class, charge))
     }
 
     /// The number of the next admission: smaller is older, across all shards.
@@ -229,15 +256,24 @@ impl<T> Pool<T> {
             .map(|(_, shard)| ShardId(shard))
     }
 
-    /// A task has left the queue, to run or for good.
-    pub(crate) fn release(&self, entry: &Entry<T>) {
-        let class = entry.ticket.urgency.class();
-        self.give_up(class, entry.expected_tokens);
+    /// A task that was admitted leaves without having run.
+    pub(crate) fn withdraw(&self, account: AccountIndex, class: Class, expected_tokens: u32) {
+        self.quota.release(class, expected_tokens);
+        let charge = fairness::charge(expected_tokens.into());
+        self.accounts.withdraw(account, class, charge);
     }
 
-    /// A task that was admitted does not wait here after all.
-    pub(crate) fn give_up(&self, class: Class, expected_tokens: u32) {
-        self.quota.release(class, expected_tokens);
+    /// A task has left the queue to run.
+    pub(crate) fn charge(&self, entry: &Entry<T>) -> Bill {
+        let class = entry.ticket.class();
+        self.quota.release(class, entry.expected_tokens);
+        self.accounts
+            .charge(entry.ticket.account, class, entry.charge())
+    }
+
+    /// How far an identity has been served.
+    pub(crate) fn tag(&self, account: AccountIndex, class: Class) -> Tag {
+        self.accounts.tag(account, class)
     }
 
     pub(crate) fn lay(
@@ -253,33 +289,63 @@ impl<T> Pool<T> {
         self.runways[owner.0].recall(place)
     }
 
-    /// The owner has changed its runway: says how urgent its next task is now.
-    pub(crate) fn publish(&self, owner: ShardId, head: Option<Urgency>) {
-        self.heads.publish(owner.0, head);
+    /// The owner has changed its runway: says whose tasks are on it and behind it now.
+    pub(crate) fn publish(&self, owner: ShardId, laid: Present, behind: Present) {
+        self.heads.publish(owner.0, laid, behind);
         self.publications.fetch_add(1, SeqCst);
+    }
+
+    /// The owner has changed what is behind its runway.
+    pub(crate) fn publish_behind(&self, owner: ShardId, laid: Present, behind: Present) {
+        self.heads.publish(owner.0, laid, behind);
     }
 
     pub(crate) fn publications(&self) -> u64 {
         self.publications.load(SeqCst)
     }
 
-    /// How urgent a victim's next task is, as far as a thief that has tried some places can tell.
-    pub(crate) fn head(&self, victim: ShardId, tried: Tried) -> Option<Urgency> {
-        if tried.is_empty() {
-            return self.heads.read(victim.0);
+    /// The rank of a victim's next task, as far as a thief that has tried some places can tell.
+    pub(crate) fn first(
+        &self,
+        victim: ShardId,
+        tried: Tried,
+        rank: impl Fn(AccountIndex, Urgency) -> Rank,
+    ) -> Option<Rank> {
+        if tried.is_empty() && self.heads.is_empty(victim.0) {
+            return None;
         }
-        let (urgency, _) = self.runways[victim.0].most_urgent(tried)?;
-        Some(urgency)
+        let (rank, _) = self.runways[victim.0].first(tried, rank)?;
+        Some(rank)
     }
 
-    /// Tries to take the victim's most urgent task, and remembers what was tried.
-    pub(crate) fn steal(&self, victim: ShardId, tried: &mut Tried) -> Option<Box<Entry<T>>> {
+    /// Tries to take the victim's next task, and remembers what was tried.
+    pub(crate) fn steal(
+        &self,
+        victim: ShardId,
+        tried: &mut Tried,
+        rank: impl Fn(AccountIndex, Urgency) -> Rank,
+    ) -> Option<Box<Entry<T>>> {
         let runway = &self.runways[victim.0];
-        let Some((_, place)) = runway.most_urgent(*tried) else {
+        let Some((_, place)) = runway.first(*tried, rank) else {
             tried.insert_all();
             return None;
         };
         tried.insert(place);
         runway.steal(place)
+    }
+
+    /// Whose tasks of this class a shard has out of the thieves' reach.
+    pub(crate) fn hidden(&self, shard: ShardId, class: Class) -> AccountSet {
+        self.heads.hidden(shard.0, class)
+    }
+
+    /// Whether the caller is the one to ask a shard for a refill.
+    pub(crate) fn ask(&self, shard: ShardId) -> bool {
+        self.heads.ask(shard.0)
+    }
+
+    /// The owner is about to refill.
+    pub(crate) fn answer(&self, owner: ShardId) {
+        self.heads.answer(owner.0);
     }
 }

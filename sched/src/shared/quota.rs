@@ -2,7 +2,7 @@
 //!
 //! The bound is the pool's, not a shard's: whichever shard a client happened to reach, it can use
 //! all the room there is and no more. Both classes are counted in one word, so that "is there
-//! room", "take it" and "how many are ahead" are one step and can't contradict each other.
+//! room" and "take it" are one step.
 //!
 //! The bound in expected tokens is a second word and hence a second step. A newcomer refused for
 //! its tokens has held room for one task for a moment, in which another may have been refused that
@@ -67,14 +67,6 @@ impl Waiting {
         }
     }
 
-    /// How many go before a newcomer of this class.
-    const fn ahead_of(self, class: Class) -> u32 {
-        match class {
-            Class::Interactive => self.interactive,
-            Class::Batch => self.interactive + self.batch,
-        }
-    }
-
     /// With one more of this class, or `None` if that would exceed `max` in all.
     fn admit(mut self, class: Class, max: u32) -> Option<Self> {
         let room = self.interactive + self.batch < max;
@@ -98,14 +90,13 @@ impl Quota {
         }
     }
 
-    /// Takes room for one task and answers its position: how many waiting tasks go before it by
-    /// class, counted from 0. Deadlines may still change the order inside a class.
-    pub(super) fn try_admit(&self, class: Class, expected_tokens: u32) -> Result<u32, Full> {
+    /// Takes room for one task.
+    pub(super) fn try_admit(&self, class: Class, expected_tokens: u32) -> Result<(), Full> {
         let tasks_queued_max = self.tasks_queued_max();
         let admit = |waiting: Waiting| waiting.admit(class, tasks_queued_max);
-        let before = self.update(admit).ok_or(Full::Tasks)?;
+        self.update(admit).ok_or(Full::Tasks)?;
         if self.try_admit_tokens(expected_tokens.into()) {
-            return Ok(before.ahead_of(class));
+            return Ok(());
         }
         self.release_task(class);
         Err(Full::Tokens)

@@ -4,19 +4,23 @@
 //! compares it with what may happen and with what the pool counts; it knows nothing of runways,
 //! heads or tickets.
 
-use crate::shared::{Pool, RUNWAY_LEN};
+use super::shares::Shares;
+use crate::fairness::{Flow, charge};
+use crate::shared::{Pool, RUNWAY_LEN, ShardId};
 use crate::urgency::{Class, Urgency};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule of the simulator; [`sim`](super) has them in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// No slot is idle while a task waits.
     WorkConservation,
-    /// Nothing waits behind a less urgent task longer than one dispatch.
+    /// Nothing in reach waits behind a task whose turn comes later.
     BoundedPriorityInversion,
-    /// First in, first out, within a class and a shard.
+    /// First in, first out, within a class, an identity and a shard.
     FirstInFirstOut,
+    /// A newcomer waits for one task of each other identity, and rivals are served alike.
+    FairShare,
     /// Every count is exact, and every task ends once.
     ExactAccounting,
 }
@@ -31,25 +35,49 @@ pub(super) type TaskNumber = u32;
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) shard: usize,
+    pub(super) flow: Flow,
     pub(super) urgency: Urgency,
     pub(super) has_deadline: bool,
     pub(super) expected_tokens: u32,
+}
+
+impl Waiting {
+    const fn class(&self) -> Class {
+        self.urgency.class()
+    }
+}
+
+/// A task starts.
+pub(super) struct Start<'s> {
+    pub(super) task: TaskNumber,
+    /// The shard that starts it.
+    pub(super) shard: usize,
+    /// The shard where it is said to have waited.
+    pub(super) origin: usize,
+    /// Shards that are asked to refill on this occasion.
+    pub(super) outdated: &'s [ShardId],
 }
 
 /// Who waits, who runs, and what is under way.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     waiting: BTreeMap<TaskNumber, Waiting>,
-    running: BTreeMap<TaskNumber, usize>,
+    running: BTreeMap<TaskNumber, Waiting>,
+    shares: Shares,
     /// By shard: thefts that the victim has not been told of yet.
     thefts_untold: BTreeMap<usize, usize>,
+    /// By shard: requests to refill that have not arrived.
+    requests: BTreeMap<usize, usize>,
     /// Shards that were told to look for work and have not done so yet.
     pokes: usize,
+    /// The most slots that there were.
+    most_slots: u64,
     overtaken: u64,
 }
 
 impl Ledger {
     pub(super) fn admitted(&mut self, task: TaskNumber, waiting: Waiting) {
+        self.shares.admitted(waiting.class(), waiting.flow);
         self.waiting.insert(task, waiting);
     }
 
@@ -74,15 +102,18 @@ impl Ledger {
         *self.thefts_untold.entry(victim).or_default() -= 1;
     }
 
+    pub(super) fn request_arrived(&mut self, shard: usize) {
+        *self.requests.entry(shard).or_default() -= 1;
+    }
+
     /// A task left the queue without having run.
     pub(super) fn removed(&mut self, task: TaskNumber) -> Result<(), Breach> {
-        let waited = self.waiting.remove(&task);
-        waited.map(drop).ok_or_else(|| {
-            (
-                Rule::ExactAccounting,
-                format!("task {task} was removed and does not wait"),
-            )
-        })
+        let Some(waited) = self.waiting.remove(&task) else {
+            let seen = format!("task {task} was removed and does not wait");
+            return Err((Rule::ExactAccounting, seen));
+        };
+        self.shares.removed(waited.class(), waited.flow);
+        Ok(())
     }
 
     /// A full queue dropped a task at this shard for a newcomer of this class: the oldest of all,
@@ -94,9 +125,8 @@ impl Ledger {
         newcomer: Class,
     ) -> Result<(), Breach> {
         let all_told = self.thefts_untold.values().all(|thefts| *thefts == 0);
-        let may_go = |waiting: &Waiting| {
-            (all_told || waiting.shard == shard) && waiting.urgency.class() >= newcomer
-        };
+        let may_go =
+            |waiting: &Waiting| (all_told || waiting.shard == shard) && waiting.class() >= newcomer;
         let oldest = self.waiting.iter().find(|(_, waiting)| may_go(waiting));
         if oldest.is_none_or(|(oldest, _)| *oldest != task) {
             let seen = format!("task {task} was dropped, and not the oldest, {oldest:?}");
@@ -105,72 +135,121 @@ impl Ledger {
         self.removed(task)
     }
 
-    /// A task started. `thief` if a shard other than its own took it.
-    pub(super) fn dispatched(
-        &mut self,
-        task: TaskNumber,
-        replica: usize,
-        origin: usize,
-        thief: bool,
-    ) -> Result<(), Breach> {
-        let Some(started) = self.waiting.remove(&task) else {
+    /// A task started.
+    pub(super) fn dispatched(&mut self, start: &Start<'_>) -> Result<(), Breach> {
+        let Start {
+            task,
+            shard,
+            origin,
+            outdated,
+        } = start;
+        let Some(started) = self.waiting.remove(task) else {
             let seen = format!("task {task} started and does not wait");
             return Err((Rule::ExactAccounting, seen));
         };
-        if started.shard != origin {
+        if started.shard != *origin {
             let seen = format!(
                 "task {task} waited at {} and started from {origin}",
                 started.shard
             );
             return Err((Rule::ExactAccounting, seen));
         }
-        self.check_order(task, &started)?;
-        self.running.insert(task, replica);
-        *self.thefts_untold.entry(origin).or_default() += usize::from(thief);
+        for ShardId(asked) in *outdated {
+            *self.requests.entry(*asked).or_default() += 1;
+        }
+        self.check_queue_mates(*task, &started)?;
+        self.check_order(start, &started)?;
+        *self.thefts_untold.entry(*origin).or_default() += usize::from(origin != shard);
+        let expected = charge(started.expected_tokens.into());
+        self.shares
+            .started(started.class(), started.flow, expected)?;
+        self.running.insert(*task, started);
         Ok(())
     }
 
-    /// Nobody was overtaken by this task who should not have been.
-    fn check_order(&mut self, task: TaskNumber, started: &Waiting) -> Result<(), Breach> {
-        for (other, waiting) in &self.waiting {
-            let is_queue_mate = waiting.shard == started.shard
-                && waiting.urgency.class() == started.urgency.class()
+    /// Nobody of its queue that came before it has the same claim and was overtaken.
+    fn check_queue_mates(&self, task: TaskNumber, started: &Waiting) -> Result<(), Breach> {
+        let is_mate = |waiting: &Waiting| {
+            waiting.shard == started.shard
+                && waiting.flow == started.flow
+                && waiting.class() == started.class()
                 && !waiting.has_deadline
-                && !started.has_deadline;
-            if is_queue_mate && *other < task {
+                && !started.has_deadline
+        };
+        let mut earlier = self.waiting.range(..task);
+        match earlier.find(|(_, waiting)| is_mate(waiting)) {
+            None => Ok(()),
+            Some((other, _)) => {
                 let seen = format!("task {task} overtook {other} in the same queue");
-                return Err((Rule::FirstInFirstOut, seen));
+                Err((Rule::FirstInFirstOut, seen))
             }
-            if waiting.urgency < started.urgency {
-                self.overtaken += 1;
-                let untold = self.thefts_untold.get(&waiting.shard).copied().unwrap_or(0);
-                if untold < RUNWAY_LEN {
-                    let seen = format!("task {task} overtook {other}, which stood in sight");
-                    return Err((Rule::BoundedPriorityInversion, seen));
-                }
+        }
+    }
+
+    /// Nobody was overtaken by this task who should not have been.
+    fn check_order(&mut self, start: &Start<'_>, started: &Waiting) -> Result<(), Breach> {
+        let turn = self.turn(started);
+        let overtaken: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| self.turn(waiting) < turn)
+            .map(|(other, waiting)| (*other, waiting.clone()))
+            .collect();
+        for (other, waiting) in overtaken {
+            self.overtaken += 1;
+            if waiting.shard == start.shard || !self.was_out_of_reach(&waiting, start, started) {
+                let seen = format!("task {} overtook {other}, which was in reach", start.task);
+                return Err((Rule::BoundedPriorityInversion, seen));
+            }
+            if waiting.class() == started.class() {
+                self.shares.overtaken(waiting.class(), waiting.flow);
             }
         }
         Ok(())
     }
 
-    /// A running task ended, however.
-    pub(super) fn ended(&mut self, task: TaskNumber) -> Result<(), Breach> {
-        let ran = self.running.remove(&task);
-        ran.map(drop).ok_or_else(|| {
-            (
-                Rule::ExactAccounting,
-                format!("task {task} ended and does not run"),
-            )
-        })
+    /// A task stood behind its shard's runway, and a message about that is on its way.
+    fn was_out_of_reach(&self, waiting: &Waiting, start: &Start<'_>, started: &Waiting) -> bool {
+        let at_shard = self.waiting.values();
+        let at_shard = at_shard.filter(|other| other.shard == waiting.shard);
+        let mut flows: BTreeSet<_> = at_shard.map(|other| other.flow).collect();
+        if start.origin == waiting.shard {
+            flows.insert(started.flow);
+        }
+        let count = |messages: &BTreeMap<usize, usize>| {
+            let count = messages.get(&waiting.shard);
+            count.copied().unwrap_or(0)
+        };
+        let thefts = count(&self.thefts_untold);
+        if flows.len() == 1 && count(&self.requests) == 0 {
+            return thefts >= RUNWAY_LEN;
+        }
+        let is_victim = start.origin == waiting.shard;
+        thefts + usize::from(is_victim) + count(&self.requests) > 0
+    }
+
+    fn turn(&self, waiting: &Waiting) -> (Class, u64, Urgency) {
+        let class = waiting.class();
+        (class, self.shares.tag(class, waiting.flow), waiting.urgency)
+    }
+
+    /// A running task ended, however, after this many tokens.
+    pub(super) fn ended(&mut self, task: TaskNumber, used: u64) -> Result<(), Breach> {
+        let Some(ran) = self.running.remove(&task) else {
+            let seen = format!("task {task} ended and does not run");
+            return Err((Rule::ExactAccounting, seen));
+        };
+        let expected = charge(ran.expected_tokens.into());
+        self.shares
+            .ended(ran.class(), ran.flow, expected, charge(used));
+        Ok(())
     }
 
     /// What the pool counts, against what is so.
-    pub(super) fn check(&self, pool: &Pool<TaskNumber>) -> Result<(), Breach> {
+    pub(super) fn check(&mut self, pool: &Pool<TaskNumber>) -> Result<(), Breach> {
         let count = |class| {
             let waiting = self.waiting.values();
-            waiting
-                .filter(|waiting| waiting.urgency.class() == class)
-                .count()
+            waiting.filter(|waiting| waiting.class() == class).count()
         };
         let tokens: u64 = self
             .waiting
@@ -191,12 +270,16 @@ impl Ledger {
             let seen = format!("{} leases and {} run", pool.leases(), self.running.len());
             return Err((Rule::ExactAccounting, seen));
         }
+        let slots = u64::from(pool.slots_total().max(pool.leases()));
+        self.most_slots = self.most_slots.max(slots);
+        self.shares.check(self.most_slots)?;
         self.check_slots(pool.slots_free())
     }
 
     fn check_slots(&self, slots_free: u32) -> Result<(), Breach> {
         let untold: usize = self.thefts_untold.values().sum();
-        let is_quiet = untold == 0 && self.pokes == 0;
+        let requests: usize = self.requests.values().sum();
+        let is_quiet = untold + requests + self.pokes == 0;
         if is_quiet && slots_free > 0 && !self.waiting.is_empty() {
             let seen = format!(
                 "{slots_free} slots are free and {} wait",
@@ -230,6 +313,7 @@ mod tests {
         let due = Instant::from_nanos(due_ms * 1_000_000);
         Waiting {
             shard,
+            flow: Flow(0),
             urgency: Urgency::new(Class::Interactive, Instant::ZERO, Some(due)),
             has_deadline: true,
             expected_tokens: 0,
@@ -238,6 +322,16 @@ mod tests {
 
     fn rule(result: Result<(), Breach>) -> Option<Rule> {
         result.err().map(|(rule, _)| rule)
+    }
+
+    /// Starts where it waits.
+    const fn start(task: TaskNumber, shard: usize) -> Start<'static> {
+        Start {
+            task,
+            shard,
+            origin: shard,
+            outdated: &[],
+        }
     }
 
     fn two_wait(first: Waiting, second: Waiting) -> Ledger {
@@ -264,7 +358,7 @@ mod tests {
     #[test]
     fn a_less_urgent_task_that_starts_first_is_caught() {
         let mut ledger = two_wait(waiting(0, 5), waiting(1, 9));
-        let caught = rule(ledger.dispatched(2, 0, 1, false));
+        let caught = rule(ledger.dispatched(&start(2, 1)));
         assert_eq!(caught, Some(Rule::BoundedPriorityInversion));
     }
 
@@ -272,8 +366,22 @@ mod tests {
     fn a_task_behind_an_emptied_runway_may_be_overtaken() {
         let mut ledger = two_wait(waiting(0, 5), waiting(1, 9));
         ledger.thefts_untold.insert(0, RUNWAY_LEN);
-        assert_eq!(rule(ledger.dispatched(2, 0, 1, false)), None);
+        assert_eq!(rule(ledger.dispatched(&start(2, 1))), None);
         assert_eq!(ledger.overtaken(), 1);
+    }
+
+    #[test]
+    fn a_task_of_who_was_served_more_that_starts_first_is_caught() {
+        let of = |flow, shard, due_ms| Waiting {
+            flow: Flow(flow),
+            expected_tokens: 9,
+            ..waiting(shard, due_ms)
+        };
+        let mut ledger = two_wait(of(0, 0, 1), of(0, 0, 2));
+        ledger.admitted(3, of(1, 1, 3));
+        assert_eq!(rule(ledger.dispatched(&start(1, 0))), None);
+        let caught = rule(ledger.dispatched(&start(2, 0)));
+        assert_eq!(caught, Some(Rule::BoundedPriorityInversion));
     }
 
     #[test]
@@ -283,7 +391,7 @@ mod tests {
             ..waiting(0, due_ms)
         };
         let mut ledger = two_wait(patient(5), patient(9));
-        let caught = rule(ledger.dispatched(2, 0, 0, false));
+        let caught = rule(ledger.dispatched(&start(2, 0)));
         assert_eq!(caught, Some(Rule::FirstInFirstOut));
     }
 
@@ -291,14 +399,14 @@ mod tests {
     fn a_task_that_runs_twice_or_ends_twice_is_caught() {
         let mut ledger = Ledger::default();
         ledger.admitted(1, waiting(0, 5));
-        assert_eq!(rule(ledger.dispatched(1, 0, 0, false)), None);
+        assert_eq!(rule(ledger.dispatched(&start(1, 0))), None);
         assert_eq!(
-            rule(ledger.dispatched(1, 0, 0, false)),
+            rule(ledger.dispatched(&start(1, 0))),
             Some(Rule::ExactAccounting)
         );
         assert_eq!(rule(ledger.removed(1)), Some(Rule::ExactAccounting));
-        assert_eq!(rule(ledger.ended(1)), None);
-        assert_eq!(rule(ledger.ended(1)), Some(Rule::ExactAccounting));
+        assert_eq!(rule(ledger.ended(1, 0)), None);
+        assert_eq!(rule(ledger.ended(1, 0)), Some(Rule::ExactAccounting));
     }
 
     #[test]

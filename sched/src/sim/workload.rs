@@ -2,9 +2,10 @@
 //!
 //! Arrivals are random and independent (their gaps are exponential); lengths have a heavy tail
 //! (Pareto, shape 1.5), because a few long answers among many short ones are what queues in front
-//! of language models look like.
+//! of language models look like. Now and then somebody floods: many tasks at once, all at one shard.
 
 use super::Options;
+use crate::fairness::Flow;
 use crate::prng::Prng;
 use crate::time::Instant;
 use crate::urgency::Class;
@@ -23,9 +24,12 @@ const DEADLINE_MAX_MS: u64 = 5_000;
 pub(super) struct Arrival {
     pub(super) at: Instant,
     pub(super) shard: usize,
+    pub(super) flow: Flow,
     pub(super) class: Class,
     pub(super) deadline: Option<Instant>,
     pub(super) expected_tokens: u32,
+    /// What it will have used when it ends.
+    pub(super) tokens_used: u64,
     /// How long it will keep its slot.
     pub(super) service: Duration,
     /// When it will be canceled, whether it waits or runs then.
@@ -41,15 +45,30 @@ pub(super) fn arrivals(seed: u64, options: &Options) -> Vec<Arrival> {
     let mut when = Prng::new(seed, "arrivals");
     let mut what = Prng::new(seed, "tasks");
     let mut whims = Prng::new(seed, "whims");
+    let mut who = Prng::new(seed, "identities");
+    let (mut flood, mut flood_left) = ((Flow(0), 0), 0);
     let mut now = Instant::ZERO;
     let mut arrival = || {
         let gap = gap_mean.mul_f64(-(1.0 - when.fraction()).ln());
+        let flow = Flow(u32::try_from(who.next_u64() % u64::from(options.identities)).unwrap_or(0));
+        let here = (flow, index(&mut what, options.shards));
+        if flood_left == 0 && who.chance(options.floods) {
+            (flood, flood_left) = (here, options.flood_tasks);
+        }
+        let is_flood = flood_left > 0;
+        flood_left = flood_left.saturating_sub(1);
+        let ((flow, shard), gap) = if is_flood {
+            (flood, Duration::ZERO)
+        } else {
+            (here, gap)
+        };
         now = now + gap + Duration::from_nanos(1);
         let service = service(&mut what);
         let deadline_ms = what.within(1..=DEADLINE_MAX_MS);
         Arrival {
             at: now,
-            shard: index(&mut what, options.shards),
+            shard,
+            flow,
             class: if what.chance(options.batch) {
                 Class::Batch
             } else {
@@ -59,6 +78,7 @@ pub(super) fn arrivals(seed: u64, options: &Options) -> Vec<Arrival> {
                 .chance(options.deadlines)
                 .then(|| now + Duration::from_millis(deadline_ms)),
             expected_tokens: u32::try_from(what.within(0..=1000)).unwrap_or(0),
+            tokens_used: what.within(0..=2000),
             service,
             cancel_at: whims
                 .chance(options.cancels)

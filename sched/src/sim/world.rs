@@ -4,14 +4,14 @@
 //! admits, removes or refills then dispatches until there is nothing to dispatch; whoever steals
 //! sends the victim a message, which arrives some time later.
 
-use super::rules::{Breach, Ledger, TaskNumber, Waiting};
+use super::rules::{Breach, Ledger, Start, TaskNumber, Waiting};
 use super::workload::{Arrival, arrivals};
 use super::{Options, Report, Violation};
 use crate::admission::{Admission, Policy};
 use crate::dispatch::{Dispatched, Dispatcher, Origin};
 use crate::prng::Prng;
 use crate::queue::Ticket;
-use crate::shared::{Lease, Pool, PoolOptions, ReplicaIndex, ShardId};
+use crate::shared::{Bill, Lease, Pool, PoolOptions, ReplicaIndex, ShardId};
 use crate::time::Instant;
 use crate::urgency::Urgency;
 use core::cmp::Reverse;
@@ -26,6 +26,8 @@ enum Event {
     Cancel(TaskNumber),
     /// A thief's message reaches this shard.
     Stolen(usize),
+    /// This shard is asked to refill.
+    Request(usize),
     /// This shard is told that a replica offers slots again.
     Poke(usize),
     /// A replica offers its slots again.
@@ -35,6 +37,7 @@ enum Event {
 struct Running {
     shard: usize,
     lease: Lease,
+    bill: Bill,
 }
 
 pub(super) struct World<'o> {
@@ -112,7 +115,14 @@ impl<'o> World<'o> {
             Event::Arrival(task) => self.arrive(task),
             Event::Finish(task) => self.finish(task),
             Event::Cancel(task) => self.cancel(task),
-            Event::Stolen(victim) => self.refill(victim),
+            Event::Stolen(victim) => {
+                self.ledger.victim_was_told(victim);
+                self.refill(victim)
+            }
+            Event::Request(shard) => {
+                self.ledger.request_arrived(shard);
+                self.refill(shard)
+            }
             Event::Poke(shard) => {
                 self.ledger.poke_arrived();
                 self.look_for_work(shard)
@@ -144,6 +154,7 @@ impl<'o> World<'o> {
         }
         let urgency = Urgency::new(arrival.class, arrival.at, arrival.deadline);
         let admission = Admission {
+            flow: arrival.flow,
             urgency,
             expected_tokens: arrival.expected_tokens,
         };
@@ -158,6 +169,7 @@ impl<'o> World<'o> {
                 self.tickets.insert(task, admitted.ticket);
                 let waiting = Waiting {
                     shard: arrival.shard,
+                    flow: arrival.flow,
                     urgency,
                     has_deadline: arrival.deadline.is_some(),
                     expected_tokens: arrival.expected_tokens,
@@ -201,8 +213,11 @@ impl<'o> World<'o> {
     }
 
     /// A running task ends: its slot goes on to the next.
-    fn end(&mut self, task: TaskNumber, Running { shard, lease }: Running) -> Result<(), Breach> {
-        self.ledger.ended(task)?;
+    fn end(&mut self, task: TaskNumber, running: Running) -> Result<(), Breach> {
+        let Running { shard, lease, bill } = running;
+        let used = self.arrivals[task as usize].tokens_used;
+        self.ledger.ended(task, used)?;
+        bill.settle(used);
         if let Some(next) = self.shards[shard].dispatch_with(lease) {
             self.start(shard, next)?;
         }
@@ -227,10 +242,9 @@ impl<'o> World<'o> {
         self.look_for_work(shard)
     }
 
-    fn refill(&mut self, victim: usize) -> Result<(), Breach> {
-        self.ledger.victim_was_told(victim);
-        self.shards[victim].refill();
-        self.look_for_work(victim)
+    fn refill(&mut self, shard: usize) -> Result<(), Breach> {
+        self.shards[shard].refill();
+        self.look_for_work(shard)
     }
 
     /// A replica offers so many slots from now on, and some shard is told.
@@ -254,24 +268,35 @@ impl<'o> World<'o> {
         let Dispatched {
             task,
             lease,
+            bill,
             origin,
+            outdated,
             ..
         } = next;
         self.report.dispatched += 1;
-        let (home, is_stolen) = match origin {
+        let (origin, is_stolen) = match origin {
             Origin::Own => (shard, false),
             Origin::StolenFrom(victim) => (victim.0, true),
         };
-        self.ledger
-            .dispatched(task, lease.replica().0, home, is_stolen)?;
+        self.ledger.dispatched(&Start {
+            task,
+            shard,
+            origin,
+            outdated: &outdated,
+        })?;
         if is_stolen {
             self.report.stolen += 1;
             let at = self.now + self.delay();
-            self.schedule(at, Event::Stolen(home));
+            self.schedule(at, Event::Stolen(origin));
+        }
+        for ShardId(asked) in outdated {
+            self.report.requests += 1;
+            let at = self.now + self.delay();
+            self.schedule(at, Event::Request(asked));
         }
         let service = self.arrivals[task as usize].service;
         self.schedule(self.now + service, Event::Finish(task));
-        self.running.insert(task, Running { shard, lease });
+        self.running.insert(task, Running { shard, lease, bill });
         Ok(())
     }
 }

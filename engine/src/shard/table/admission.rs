@@ -6,7 +6,8 @@ use std::{
 };
 
 use orchestratord_sched::{
-    Admission, Class, Feasibility, Load, Policy, ShardId, Urgency, admission, placement::Basis,
+    Admission, Class, Feasibility, Flow, Load, Policy, ShardId, Urgency, admission,
+    placement::Basis,
 };
 use uuid::Uuid;
 
@@ -69,6 +70,7 @@ impl Table {
         let pool = Arc::clone(&application.pool);
         let record = Arc::new(self.record(application)?);
         let admission = Admission {
+            flow: record.owner.flow(),
             urgency: Urgency::new(record.class(), record.admitted, record.deadline),
             expected_tokens: record.submission.expected_tokens,
         };
@@ -128,7 +130,7 @@ impl Table {
             correlation_id,
             trace,
         } = application;
-        let load = load_ahead(&pool, submission.priority.into());
+        let load = load_ahead(&pool, owner.flow(), submission.priority.into());
         let backoff = self.backoff(&pool);
         let now = self.now();
         let estimate = &self.lane(&pool).estimate;
@@ -170,9 +172,9 @@ impl Table {
         }
     }
 
-    /// When it is worth coming back.
+    /// When it is worth coming back: the room that the queue lacks is anybody's.
     fn retry_after(&mut self, pool: &Pool) -> Duration {
-        admission::retry_after(&self.lane(pool).estimate, load_ahead(pool, Class::Batch))
+        admission::retry_after(&self.lane(pool).estimate, load(pool, pool.queue_depth()))
     }
 
     fn queue_full(&mut self, pool: &Pool) -> Rejected {
@@ -192,14 +194,14 @@ impl Table {
     }
 }
 
-/// What stands between a newcomer of this class and its slot.
-fn load_ahead(pool: &Pool, class: Class) -> Load {
-    let interactive = pool.scheduling.queued(Class::Interactive);
+/// What stands between a newcomer of this caller and class and its slot.
+fn load_ahead(pool: &Pool, flow: Flow, class: Class) -> Load {
+    load(pool, pool.scheduling.ahead_of(flow, class))
+}
+
+fn load(pool: &Pool, tasks_ahead: u32) -> Load {
     Load {
-        tasks_ahead: match class {
-            Class::Interactive => interactive,
-            Class::Batch => interactive + pool.scheduling.queued(Class::Batch),
-        },
+        tasks_ahead,
         // Those that are not offered now will be again.
         slots_total: pool.slots_total(),
         slots_free: pool.scheduling.slots_free(),

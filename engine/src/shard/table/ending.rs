@@ -49,10 +49,12 @@ impl Table {
         logs::stream_ended(&record, &end, error);
         self.shared.stages.live_tasks.leave();
         self.retain(record.id);
-        self.end_turn(&record, run.as_ref(), end.tokens_in + end.tokens_out);
+        let tokens = end.tokens_in + end.tokens_out;
+        self.end_turn(&record, run.as_ref(), tokens);
         let Some(run) = run else {
             return;
         };
+        run.bill.settle(tokens.into());
         self.running.remove(&run.sequence);
         let now = self.now();
         let estimate = &mut self.lane(&record.pool).estimate;

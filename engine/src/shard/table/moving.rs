@@ -76,11 +76,11 @@ impl Table {
         let [Some(old), Some(new)] = self.lanes.get_disjoint_mut(lanes) else {
             return false;
         };
-        let expected_tokens = moved.submission.expected_tokens;
+        let (flow, expected_tokens) = (moved.owner.flow(), moved.submission.expected_tokens);
         let adapt = |_| Arc::clone(moved);
         let taken = new
             .queue
-            .take_over(&mut old.queue, ticket, expected_tokens, adapt);
+            .take_over(&mut old.queue, ticket, flow, expected_tokens, adapt);
         let Ok(Some(admitted)) = taken else {
             return false;
         };
