@@ -332,7 +332,8 @@ pub struct Preparation {
 pub struct Accepted {
     /// The task.
     pub task_id: Uuid,
-    /// Tasks ahead, across the pool.
+    /// Tasks ahead, across the pool: one's own, and of other callers' as many as get their turn
+    /// before.
     pub queue_position: u32,
     /// The predicted wait until its first token is computed.
     pub predicted_start_ms: u64,

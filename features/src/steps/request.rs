@@ -63,6 +63,15 @@ fn enqueue(world: &mut World, caller: String, name: String, #[step] step: &Step)
     }
 }
 
+#[given(regex = r"^([A-Z][a-z]+) floods the queue with (\d+) tasks$")]
+fn flood(world: &mut World, caller: String, tasks: usize, #[step] step: &Step) {
+    let request = world.compose_task(&caller, step).holds();
+    for _ in 0..tasks {
+        let answer = world.send(request.clone()).holds();
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+}
+
 #[given(regex = r"^(the client|[A-Z][a-z]+) enqueues tasks until one is answered (\d+)$")]
 #[when(regex = r"^(the client|[A-Z][a-z]+) enqueues tasks until one is answered (\d+)$")]
 fn enqueue_until(world: &mut World, caller: String, status: u16, #[step] step: &Step) {
