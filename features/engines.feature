@@ -36,6 +36,23 @@ Feature: Engines
       | completion | llamacpp | llamacpp | "a b"  | null                                 | null            | 5          | 5      | length | "/completion"        |
       | chat       | llamacpp | llamacpp | null   | [{"role": "user", "content": "a b"}] | null            | 5          | 5      | length | /v1/chat/completions |
 
+  Scenario: a pool tells what its servers tell of themselves
+    Given an engine called alpha started with --protocol llamacpp
+    And a daemon
+    When the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "llamacpp", "url": "{alpha}", "slots": 2, "model_ref": "scripted"}
+      """
+    Then GET /v2/pools comes to hold
+      | pools.1.pool_id | "gpu"      |
+      | pools.1.ctx_max | at least 1 |
+    When the client enqueues a task
+      | model_ref | "scripted" |
+      | ctx       | 4294967295 |
+    Then the answer is 400 INVALID_PARAMS
+    And the body holds
+      | message | mentions ctx |
+
   Scenario Outline: an engine with --fault <fault> is an error, and says so
     Given an engine called alpha started with --fault <fault>
     And a daemon

@@ -118,13 +118,14 @@ Feature: Workers
     When the client enqueues the task second
       | model_ref  | "scripted"                             |
       | session_id | "11111111-2222-4333-8444-555555555555" |
-    And the client enqueues the task third
-      | model_ref  | "scripted"                             |
     Then GET /v2/tasks/{first} comes to hold
       | placement.replica_id | "w2" |
     And GET /v2/tasks/{second} comes to hold
-      | placement.replica_id | "w2" |
-    And GET /v2/tasks/{third} comes to hold
+      | placement.replica_id | "w2"        |
+      | state                | "completed" |
+    When the client enqueues the task third
+      | model_ref | "scripted" |
+    Then GET /v2/tasks/{third} comes to hold
       | placement.replica_id | "w1" |
 
   Scenario: a worker that leaves finishes what it has
@@ -191,6 +192,10 @@ Feature: Workers
     And GET /v2/pools/gpu/health comes to hold
       | ready      | false                            |
       | last_error | mentions fail one after the other |
+    And a line of the log comes to hold
+      | event      | "engine_failed" |
+      | replica_id | "w1"            |
+      | reason     | mentions 500    |
 
   Scenario: a caller's trace reaches the engine
     Given every request carries traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01

@@ -125,6 +125,17 @@ pub fn stream_started(record: &TaskRecord, replica: &Replica, tokens_in: u32) {
     );
 }
 
+/// Its engine broke. The reason is a sentence of ours, and quotes nothing that was asked or generated.
+pub fn engine_failed(record: &TaskRecord, replica: &Replica, reason: &str) {
+    task_line!(
+        record,
+        Some(replica),
+        "engine_failed",
+        "An engine broke while a task ran on it.",
+        reason = reason,
+    );
+}
+
 /// What a finished stream amounted to.
 pub struct StreamEnd {
     /// Where it ran.

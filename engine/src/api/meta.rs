@@ -46,7 +46,7 @@ pub struct EngineCapabilities {
     /// Its version.
     pub engine_version: String,
     /// Tokens of context a task may have.
-    pub ctx_max: u32,
+    pub ctx_max: Option<u32>,
     /// Kinds of work that it serves.
     pub supported_workloads: Vec<&'static str>,
     /// Tasks that decode at a time.

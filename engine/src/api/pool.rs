@@ -86,8 +86,8 @@ pub struct PoolView {
     pub sampler_profile_version: Option<String>,
     /// The devices that its replicas run on, if that is known of all of them.
     pub device_mask: Option<String>,
-    /// Tokens of context a task may have.
-    pub ctx_max: u32,
+    /// Tokens of context a task may have; `null` while nobody knows a bound.
+    pub ctx_max: Option<u32>,
     /// See [`PoolHealth`].
     #[serde(flatten)]
     pub health: PoolHealth,

@@ -83,6 +83,7 @@ pub fn place(
             .engine_version
             .map_or_else(OnceLock::new, OnceLock::from),
         device_mask: server.device_mask,
+        ctx_max: OnceLock::new(),
         condition: Condition::default(),
         counters: metrics::per_shard(shared.mailboxes.len()),
     });

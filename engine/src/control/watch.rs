@@ -130,6 +130,9 @@ impl Watcher {
             // What whoever bound it has said stands.
             let _ = self.replica.engine_version.set(version.clone());
         }
+        if let Some(tokens) = properties.ctx_max {
+            let _ = self.replica.ctx_max.set(tokens);
+        }
         if let Some(usage) = properties.kv_cache_usage {
             self.replica.condition.set_kv_cache_usage(usage);
         }

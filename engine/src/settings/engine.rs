@@ -154,12 +154,12 @@ impl EngineSettings {
         }
     }
 
-    /// Tokens of context a task may have.
-    pub fn context_tokens(&self) -> u32 {
+    /// Tokens of context a task may have, as far as it is known before it runs.
+    pub fn context_tokens(&self) -> Option<u32> {
         match self {
-            Self::Embedded { options, .. } => options.context_tokens,
-            Self::Remote { context_tokens, .. } => context_tokens.unwrap_or(u32::MAX),
-            Self::Mock { .. } => u32::MAX,
+            Self::Embedded { options, .. } => Some(options.context_tokens),
+            Self::Remote { context_tokens, .. } => *context_tokens,
+            Self::Mock { .. } => Some(u32::MAX),
         }
     }
 

@@ -229,8 +229,8 @@ impl PoolSettings {
             },
         };
         let context = match self.engine.context_tokens() {
-            u32::MAX => String::new(),
-            tokens => format!(", {tokens} tokens of context"),
+            None | Some(u32::MAX) => String::new(),
+            Some(tokens) => format!(", {tokens} tokens of context"),
         };
         format!(
             "`{}` serves the model `{}` ({} engine, {engines}, {} slots each{context}; {} may wait)",

@@ -164,7 +164,7 @@ fn candidate<'p>(
     Candidate {
         id: &pool.id,
         engine: pool.engine,
-        ctx_max: pool.ctx_max,
+        ctx_max: pool.ctx_max().unwrap_or(u32::MAX),
         device_mask: pool.device_mask(),
         versions: pool.versions(),
         standing: standing(pool),
@@ -233,7 +233,7 @@ fn refuse(shared: &Shared, submission: &Submission, pool: &Arc<Pool>, why: Why) 
         Why::Unwanted => unavailable("`placement` leaves no pool that serves the model"),
         Why::Context => Unplaced::Impossible(ApiError::invalid(format!(
             "`ctx` is over the {} tokens of context that the model's pool has",
-            pool.ctx_max
+            pool.ctx_max().unwrap_or(u32::MAX)
         ))),
         // Waiting would not help: no pool of it is down, there is none.
         Why::Engine => match submission.placement.choice {

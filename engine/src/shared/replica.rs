@@ -94,6 +94,8 @@ pub struct Replica {
     pub reach: Reach,
     /// Its version: what whoever bound it has said, or else what it says itself once it answers.
     pub engine_version: OnceLock<String>,
+    /// Tokens of context that it has, if it has told.
+    pub ctx_max: OnceLock<u32>,
     /// The devices that it runs on, if that was said.
     pub device_mask: Option<DeviceMask>,
     /// Where it stands.

@@ -90,8 +90,6 @@ pub struct Pool {
     pub engine: &'static str,
     /// The engine's version.
     pub engine_version: String,
-    /// Tokens of context a task may have.
-    pub ctx_max: u32,
     /// The kinds of work that it does.
     pub workloads: &'static [Workload],
     /// What a full queue does.
@@ -244,6 +242,17 @@ impl Pool {
         provisioning
             .filter(|_| !self.is_ready())
             .map_or_else(Vec::new, |provisioning| provisioning.steps())
+    }
+
+    /// Tokens of context a task may have: what was said of the pool, or else the least that one of its
+    /// servers has told. `None`: nobody knows a bound.
+    pub fn ctx_max(&self) -> Option<u32> {
+        let replicas = self.replicas.iter();
+        let told = || replicas.filter_map(|(_, replica)| replica.ctx_max.get().copied());
+        self.settings
+            .engine
+            .context_tokens()
+            .or_else(|| told().min())
     }
 
     /// What last went wrong with one of its replicas.

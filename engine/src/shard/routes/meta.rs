@@ -30,7 +30,7 @@ fn engine(pool: &Pool) -> EngineCapabilities {
     EngineCapabilities {
         engine: pool.engine,
         engine_version: pool.engine_version.clone(),
-        ctx_max: pool.ctx_max,
+        ctx_max: pool.ctx_max(),
         supported_workloads: pool.workloads.iter().map(|work| work.name()).collect(),
         concurrency: pool.slots_total(),
         features: vec![

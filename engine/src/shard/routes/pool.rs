@@ -24,7 +24,7 @@ pub(super) fn list(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
         engine_version: pool.engine_version.clone(),
         sampler_profile_version: pool.versions().sampler_profile.map(str::to_owned),
         device_mask: pool.device_mask().map(|mask| mask.to_string()),
-        ctx_max: pool.ctx_max,
+        ctx_max: pool.ctx_max(),
         health: describe(shard, pool),
     };
     let list = PoolList {

@@ -32,7 +32,10 @@ impl Table {
             } => self.prefilling(&task, prompt_tokens, cached_tokens),
             Event::Token { text } => self.token(&task, &text),
             Event::End { finish, usage } => self.finish(&task, finish, usage),
-            Event::Fault(fault) => self.fail(&task, &explain(&fault)),
+            Event::Fault(fault) => {
+                told(&task, &fault);
+                self.fail(&task, &explain(&fault));
+            }
         }
         self.reuse_slots();
     }
@@ -126,6 +129,14 @@ impl Table {
         }
         drop(ended);
         self.settle(task, run, None);
+    }
+}
+
+/// Operators learn what was wrong with the engine; callers only that something was.
+fn told(task: &Shown, fault: &Fault) {
+    let task = task.borrow();
+    if let (Phase::Running(run), Fault::Broken(reason)) = (&task.phase, fault) {
+        logs::engine_failed(&task.record, &run.replica, reason);
     }
 }
 
