@@ -53,6 +53,38 @@ Feature: Engines
     And the body holds
       | message | mentions ctx |
 
+  Scenario Outline: an engine with --fault <fault> fails nobody as long as there is another
+    Given an engine called sick started with --fault <fault>
+    And an engine called sound
+    And a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{sick}", "slots": 1, "model_ref": "scripted"}
+      """
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w2", "engine": "openai", "url": "{sound}", "slots": 1, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | metrics.slots_free | 2 |
+    When the client enqueues a task
+      | model_ref | "scripted" |
+    And the client reads /v2/tasks/{task}/events?verbose=true
+    Then the client has seen a stream in order
+    And each started event of the client holds
+      | replica_id | "w2" |
+    And each end event of the client holds
+      | tokens_out | 8 |
+    And a line of the log comes to hold
+      | event      | "retry" |
+      | replica_id | "w1"    |
+
+    Examples:
+      | fault      |
+      | status:500 |
+      | status:429 |
+      | garbage    |
+
   Scenario Outline: an engine with --fault <fault> is an error, and says so
     Given an engine called alpha started with --fault <fault>
     And a daemon

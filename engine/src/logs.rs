@@ -136,6 +136,17 @@ pub fn engine_failed(record: &TaskRecord, replica: &Replica, reason: &str) {
     );
 }
 
+/// A task waits again, because its engine broke before it had said anything.
+pub fn retried(record: &TaskRecord, replica: &Replica) {
+    task_line!(
+        record,
+        Some(replica),
+        "retry",
+        "A task waits again: its engine broke before it had said anything.",
+        tries = record.tried.count(),
+    );
+}
+
 /// What a finished stream amounted to.
 pub struct StreamEnd {
     /// Where it ran.

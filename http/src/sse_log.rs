@@ -77,6 +77,12 @@ impl Log {
         Self::default()
     }
 
+    /// Whether nothing was appended yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
     /// Appends an event and returns its id.
     ///
     /// # Panics

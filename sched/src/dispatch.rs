@@ -86,7 +86,7 @@ struct Standing {
 
 /// One shard's side of one pool.
 ///
-/// **After every [`admit`](Self::admit), [`remove`](Self::remove), [`drop_oldest`](Self::drop_oldest)
+/// **After every [`admit`](Self::admit), [`readmit`](Self::readmit), [`remove`](Self::remove), [`drop_oldest`](Self::drop_oldest)
 /// and [`refill`](Self::refill), call [`dispatch`](Self::dispatch) until it returns `None`.**
 pub struct Dispatcher<T> {
     shard: ShardId,
@@ -147,6 +147,30 @@ impl<T> Dispatcher<T> {
         }));
         self.publish_oldest();
         Ok(Admitted { ticket, position })
+    }
+
+    /// A task that was dispatched waits again, as urgent as it was: its engine broke before it had said
+    /// anything. It was admitted once and is not refused now, so the bound may be exceeded by as many
+    /// as there are slots. Its [`Bill`] is to be settled before, at nothing.
+    pub fn readmit(&mut self, admission: Admission, task: T) -> Ticket {
+        let Admission {
+            flow,
+            urgency,
+            expected_tokens,
+        } = admission;
+        let account = self.pool.readmit(flow, urgency.class(), expected_tokens);
+        let ticket = Ticket {
+            urgency,
+            sequence: self.pool.next_admission(),
+            account,
+        };
+        self.enqueue(Box::new(Entry {
+            ticket,
+            expected_tokens,
+            task,
+        }));
+        self.publish_oldest();
+        ticket
     }
 
     /// Takes a waiting task out again. `None` if it no longer waits here: it was dispatched, by

@@ -25,19 +25,22 @@ pub enum TaskEvent {
     Start,
     /// Its engine generated the last token.
     Finish,
+    /// Its engine broke before it had said anything.
+    Return,
     /// Nobody wants it any more.
     Cancel,
     /// Something broke.
     Fail,
 }
 
-const TASK: [(TaskState, TaskEvent, TaskState); 6] = {
-    use TaskEvent::{Cancel, Fail, Finish, Start};
+const TASK: [(TaskState, TaskEvent, TaskState); 7] = {
+    use TaskEvent::{Cancel, Fail, Finish, Return, Start};
     use TaskState::{Canceled, Completed, Failed, Queued, Running};
     [
         (Queued, Start, Running),
         (Queued, Cancel, Canceled),
         (Queued, Fail, Failed),
+        (Running, Return, Queued),
         (Running, Finish, Completed),
         (Running, Cancel, Canceled),
         (Running, Fail, Failed),

@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
-fn a_task_starts_once_and_ends_once() {
-    use TaskEvent::{Cancel, Fail, Finish, Start};
+fn a_task_starts_before_it_ends_and_ends_once() {
+    use TaskEvent::{Cancel, Fail, Finish, Return, Start};
     use TaskState::{Canceled, Completed, Failed, Queued, Running};
     let expected = |state, event| match (state, event) {
         (Queued, Start) => Some(Running),
+        (Running, Return) => Some(Queued),
         (Running, Finish) => Some(Completed),
         (Queued | Running, Cancel) => Some(Canceled),
         (Queued | Running, Fail) => Some(Failed),
         _ => None,
     };
     for state in [Queued, Running, Completed, Canceled, Failed] {
-        for event in [Start, Finish, Cancel, Fail] {
+        for event in [Start, Return, Finish, Cancel, Fail] {
             assert_eq!(
                 state.next(event),
                 expected(state, event),

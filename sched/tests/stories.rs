@@ -293,3 +293,37 @@ fn tasks_spread_over_replicas() {
         "where most slots are free, then the first"
     );
 }
+
+#[test]
+fn a_task_whose_engine_broke_waits_again_before_those_who_came_after_it() {
+    let mut house = House::new(1, 2);
+    let urgency = house.urgency(Class::Interactive, None);
+    admit(&mut house.here, urgency, "unlucky");
+    let Dispatched {
+        task, lease, bill, ..
+    } = start(&mut house.here);
+    house.there(Class::Interactive, "second");
+    house.there(Class::Interactive, "third");
+
+    // The queue is full, and it comes in all the same: it was let in before.
+    bill.settle(0);
+    let admission = Admission {
+        flow: Flow(0),
+        urgency,
+        expected_tokens: 0,
+    };
+    let ticket = house.here.readmit(admission, task);
+    assert_eq!(house.pool.queued(Class::Interactive), 3);
+    assert_eq!(ticket.urgency(), urgency);
+
+    // Another shard's slot has it as soon as its own would.
+    let next = house.there.dispatch_with(lease).expect("three wait");
+    assert_eq!(
+        (next.task, next.origin),
+        ("unlucky", Origin::StolenFrom(HERE))
+    );
+    house.here.refill();
+    let ran = run_all(&mut house.there, next);
+    assert_eq!(ran, ["unlucky", "second", "third"]);
+    assert_eq!(house.pool.queued(Class::Interactive), 0);
+}

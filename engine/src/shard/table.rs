@@ -13,6 +13,7 @@ mod ending;
 mod generation;
 mod listing;
 mod moving;
+mod retry;
 
 pub use admission::{Application, Rejected};
 pub use ending::Cancel;
@@ -200,7 +201,7 @@ impl Table {
                 self.put(Task::new(Arc::clone(&record), Phase::Queued(ticket)))
             }
         };
-        let lease = self.prefer_last(pool, &record, lease);
+        let lease = self.prefer(pool, &record, lease);
         let (place, replica) = (lease.replica(), pool.replica(lease.replica()));
         if let Some(turn) = &record.turn {
             self.shared.sessions.ran_on(&record.owner, turn, &replica);
@@ -237,25 +238,41 @@ impl Table {
         }
     }
 
-    /// A slot where the last turn of the task's session ran, if there is one free: its KV cache may be
-    /// there. The other then goes on to the next task. None waits for it: a slot now is sooner than a
-    /// warm one later.
-    fn prefer_last(&mut self, pool: &Arc<Pool>, record: &TaskRecord, lease: Lease) -> Lease {
-        let Some(last) = record.preferred_replica() else {
-            return lease;
+    /// A better slot for the task, if there is one free: away from where it has failed, or else where the
+    /// last turn of its session ran, whose KV cache may be there. The other slot then goes on to the
+    /// next task. None waits for it: a slot now is sooner than a better one later.
+    fn prefer(&mut self, pool: &Arc<Pool>, record: &TaskRecord, lease: Lease) -> Lease {
+        let better = if record.tried.count() > 0 {
+            Self::untried(pool, record, &lease)
+        } else {
+            Self::where_last(pool, record, &lease)
         };
-        let mut replicas = pool.replicas.iter();
-        let place = replicas.find(|(_, replica)| Arc::ptr_eq(replica, &last));
-        let Some((place, _)) = place.filter(|(place, _)| *place != lease.replica()) else {
-            return lease;
-        };
-        match pool.scheduling.take_slot_of(place) {
+        match better {
             Some(better) => {
                 self.slots_in_hand.push((Arc::clone(pool), lease));
                 better
             }
             None => lease,
         }
+    }
+
+    fn untried(pool: &Pool, record: &TaskRecord, lease: &Lease) -> Option<Lease> {
+        if !record.tried.has(&pool.replica(lease.replica())) {
+            return None;
+        }
+        let replicas = pool.replicas.iter();
+        let mut untried = replicas.filter(|(_, replica)| !record.tried.has(replica));
+        untried.find_map(|(place, _)| pool.scheduling.take_slot_of(place))
+    }
+
+    fn where_last(pool: &Pool, record: &TaskRecord, lease: &Lease) -> Option<Lease> {
+        let last = record.preferred_replica()?;
+        let mut replicas = pool.replicas.iter();
+        let (place, _) = replicas.find(|(_, replica)| Arc::ptr_eq(replica, &last))?;
+        if place == lease.replica() {
+            return None;
+        }
+        pool.scheduling.take_slot_of(place)
     }
 
     fn next_sequence(&mut self) -> SequenceKey {

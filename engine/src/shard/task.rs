@@ -18,7 +18,10 @@ use crate::{
         task::{Placement, Streams, TaskView, Timings},
     },
     shard::upstream::Line,
-    shared::{record::TaskRecord, replica::Replica},
+    shared::{
+        record::TaskRecord,
+        replica::{Reach, Replica},
+    },
 };
 
 /// The least time between two `metrics` events of one stream.
@@ -76,6 +79,10 @@ impl Run {
             line: None,
             measured: None,
         }
+    }
+
+    fn reach(&self) -> &Reach {
+        &self.replica.reach
     }
 }
 
@@ -208,9 +215,30 @@ impl Task {
             .expect("only queued and running tasks are advanced, each along the table");
     }
 
-    /// It got a slot: the stream begins.
+    /// It got a slot. On an engine of this process its stream begins; a server may yet turn out to be
+    /// broken, and then it runs elsewhere as if nothing had happened.
     pub fn start(&mut self, run: Run) {
         self.advance(TaskEvent::Start);
+        let is_sure = matches!(run.reach(), Reach::Local(_));
+        self.phase = Phase::Running(run);
+        if is_sure {
+            self.begin();
+        }
+    }
+
+    /// Whether nothing was said of it yet.
+    pub fn has_not_begun(&self) -> bool {
+        self.log.is_empty()
+    }
+
+    /// The stream begins, if it has not.
+    pub fn begin(&mut self) {
+        let Phase::Running(run) = &self.phase else {
+            return;
+        };
+        if !self.log.is_empty() {
+            return;
+        }
         let started = Started {
             queue_position: self.record.queue_position,
             predicted_start_ms: api::whole_ms(self.record.predicted_start),
@@ -227,8 +255,16 @@ impl Task {
         };
         let (plain, verbose) = (api::json(&started), api::json(&verbose));
         self.log.append_by_audience("started", &plain, &verbose);
-        self.phase = Phase::Running(run);
         self.wake_readers();
+    }
+
+    /// It waits again, under this ticket. What it held while it ran, if it did.
+    pub fn wait_again(&mut self, ticket: Ticket) -> Option<Run> {
+        self.advance(TaskEvent::Return);
+        match std::mem::replace(&mut self.phase, Phase::Queued(ticket)) {
+            Phase::Running(run) => Some(run),
+            Phase::Queued(_) | Phase::Ended(_) => None,
+        }
     }
 
     /// A token came. `scratch` is memory to write in. Whether `metrics` are due.
@@ -291,6 +327,7 @@ impl Task {
 
     /// The stream ends with an error: canceled, or failed.
     pub fn break_off(&mut self, error: &ApiError, engine: &str, now: Instant) -> Option<Run> {
+        self.begin();
         self.log.close("error", &event::error(error, engine));
         let event = match error.code {
             Code::Canceled => TaskEvent::Cancel,

@@ -1,12 +1,12 @@
 //! What travels with a task when it is stolen: everything that was decided at admission.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
 use orchestratord_gpu::{Generation, Sampling};
-use orchestratord_sched::{Class, Instant, placement::Basis};
+use orchestratord_sched::{Admission, Class, Instant, Urgency, placement::Basis};
 use uuid::Uuid;
 
 use crate::{
@@ -50,11 +50,50 @@ pub struct TaskRecord {
     pub predicted_start: Duration,
     /// How long a caller with more work should wait before the next request.
     pub backoff: Duration,
+    /// Where it has failed before it had said anything.
+    pub tried: Tried,
     /// The artifact that is its transcript: written by the store's thread once it is on the disk.
     pub transcript: OnceLock<String>,
 }
 
+/// The servers that have failed a task. Only its home writes and reads it; it goes along when the task is
+/// stolen.
+#[derive(Clone, Debug, Default)]
+pub struct Tried(Arc<Mutex<Vec<Weak<Replica>>>>);
+
+impl Tried {
+    /// It has failed here.
+    pub fn add(&self, replica: &Arc<Replica>) {
+        self.lock().push(Arc::downgrade(replica));
+    }
+
+    /// How often it has failed.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether it has failed here.
+    pub fn has(&self, replica: &Arc<Replica>) -> bool {
+        let here = Arc::downgrade(replica);
+        self.lock().iter().any(|tried| tried.ptr_eq(&here))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Replica>>> {
+        // Nothing that is done under it can leave a half behind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl TaskRecord {
+    /// What it says of itself when it asks for a place in the queue.
+    pub fn admission(&self) -> Admission {
+        Admission {
+            flow: self.owner.flow(),
+            urgency: Urgency::new(self.class(), self.admitted, self.deadline),
+            expected_tokens: self.submission.expected_tokens,
+        }
+    }
+
     /// Its class.
     pub fn class(&self) -> Class {
         self.submission.priority.into()

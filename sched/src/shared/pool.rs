@@ -238,6 +238,13 @@ impl<T> Pool<T> {
         Ok(self.accounts.enter(flow, class, charge))
     }
 
+    /// Takes room for a task that was admitted before, and opens an account for it again.
+    pub(crate) fn readmit(&self, flow: Flow, class: Class, expected_tokens: u32) -> AccountIndex {
+        self.quota.readmit(class, expected_tokens);
+        let charge = fairness::charge(expected_tokens.into());
+        self.accounts.enter(flow, class, charge)
+    }
+
     /// The number of the next admission: smaller is older, across all shards.
     pub(crate) fn next_admission(&self) -> u64 {
         self.admissions.fetch_add(1, Relaxed)

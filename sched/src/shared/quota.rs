@@ -102,6 +102,13 @@ impl Quota {
         Err(Full::Tokens)
     }
 
+    /// Takes room for a task that has had some before, whether there is any or not.
+    pub(super) fn readmit(&self, class: Class, expected_tokens: u32) {
+        self.tokens.fetch_add(expected_tokens.into(), AcqRel);
+        let before = self.update(|waiting| waiting.admit(class, u32::MAX));
+        debug_assert!(before.is_some(), "fewer tasks wait than a word can count");
+    }
+
     /// Gives the room of one task back.
     pub(super) fn release(&self, class: Class, expected_tokens: u32) {
         self.tokens.fetch_sub(expected_tokens.into(), AcqRel);

@@ -6,8 +6,7 @@ use std::{
 };
 
 use orchestratord_sched::{
-    Admission, Class, Feasibility, Flow, Load, Policy, ShardId, Urgency, admission,
-    placement::Basis,
+    Class, Feasibility, Flow, Load, Policy, ShardId, admission, placement::Basis,
 };
 use uuid::Uuid;
 
@@ -22,7 +21,11 @@ use crate::{
     logs,
     metrics::RejectReason,
     shard::task::{Phase, Task},
-    shared::{record::TaskRecord, sessions::Turn, snapshot::Pool},
+    shared::{
+        record::{TaskRecord, Tried},
+        sessions::Turn,
+        snapshot::Pool,
+    },
     trace::TraceId,
 };
 
@@ -69,11 +72,7 @@ impl Table {
     fn try_admit(&mut self, application: Application) -> Result<Arc<TaskRecord>, Rejected> {
         let pool = Arc::clone(&application.pool);
         let record = Arc::new(self.record(application)?);
-        let admission = Admission {
-            flow: record.owner.flow(),
-            urgency: Urgency::new(record.class(), record.admitted, record.deadline),
-            expected_tokens: record.submission.expected_tokens,
-        };
+        let admission = record.admission();
         let lane = self.lane(&pool);
         let admitted = match lane.queue.admit(admission, Arc::clone(&record)) {
             Ok(admitted) => admitted,
@@ -159,6 +158,7 @@ impl Table {
             submission,
             pool,
             basis,
+            tried: Tried::default(),
             transcript: OnceLock::new(),
         })
     }

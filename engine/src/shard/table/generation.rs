@@ -34,7 +34,9 @@ impl Table {
             Event::End { finish, usage } => self.finish(&task, finish, usage),
             Event::Fault(fault) => {
                 told(&task, &fault);
-                self.fail(&task, &explain(&fault));
+                if !self.retry(&task, &fault) {
+                    self.fail(&task, &explain(&fault));
+                }
             }
         }
         self.reuse_slots();
@@ -42,6 +44,7 @@ impl Table {
 
     fn prefilling(&mut self, task: &Shown, prompt_tokens: u32, cached_tokens: u32) {
         let mut task = task.borrow_mut();
+        task.begin();
         task.tokens_in = prompt_tokens;
         task.tokens_cached = cached_tokens;
         let now = self.now();
