@@ -135,17 +135,7 @@ impl<T> Dispatcher<T> {
             Ok(account) => account,
             Err(full) => return Err(Refused { full, task }),
         };
-        let ticket = Ticket {
-            urgency,
-            sequence: self.pool.next_admission(),
-            account,
-        };
-        self.enqueue(Box::new(Entry {
-            ticket,
-            expected_tokens,
-            task,
-        }));
-        self.publish_oldest();
+        let ticket = self.line_up(account, urgency, expected_tokens, task);
         Ok(Admitted { ticket, position })
     }
 
@@ -159,18 +149,7 @@ impl<T> Dispatcher<T> {
             expected_tokens,
         } = admission;
         let account = self.pool.readmit(flow, urgency.class(), expected_tokens);
-        let ticket = Ticket {
-            urgency,
-            sequence: self.pool.next_admission(),
-            account,
-        };
-        self.enqueue(Box::new(Entry {
-            ticket,
-            expected_tokens,
-            task,
-        }));
-        self.publish_oldest();
-        ticket
+        self.line_up(account, urgency, expected_tokens, task)
     }
 
     /// Takes a waiting task out again. `None` if it no longer waits here: it was dispatched, by
@@ -181,8 +160,8 @@ impl<T> Dispatcher<T> {
     }
 
     /// Takes over a task that waits for another pool at the same shard; it waits here from then on, as
-    /// urgent as before and as its identity's turn is here, and `adapt` makes of it what it is to be here. `None` if it no longer waits
-    /// there, as for [`remove`](Self::remove).
+    /// urgent as before and as its identity's turn is here, and `adapt` makes of it what it is to be
+    /// here. `None` if it no longer waits there, as for [`remove`](Self::remove).
     ///
     /// Room is made sure of first, so that no task is ever without a queue. **Afterwards both
     /// dispatchers are to [`dispatch`](Self::dispatch).**
@@ -205,6 +184,18 @@ impl<T> Dispatcher<T> {
             return Ok(None);
         };
         debug_assert_eq!(entry.expected_tokens, expected_tokens);
+        let ticket = self.line_up(account, urgency, expected_tokens, adapt(entry.task));
+        Ok(Some(Admitted { ticket, position }))
+    }
+
+    /// A task that there is room for waits here from now on.
+    fn line_up(
+        &mut self,
+        account: AccountIndex,
+        urgency: Urgency,
+        expected_tokens: u32,
+        task: T,
+    ) -> Ticket {
         let ticket = Ticket {
             urgency,
             sequence: self.pool.next_admission(),
@@ -213,10 +204,10 @@ impl<T> Dispatcher<T> {
         self.enqueue(Box::new(Entry {
             ticket,
             expected_tokens,
-            task: adapt(entry.task),
+            task,
         }));
         self.publish_oldest();
-        Ok(Some(Admitted { ticket, position }))
+        ticket
     }
 
     fn take_out(&mut self, ticket: Ticket) -> Option<Box<Entry<T>>> {
