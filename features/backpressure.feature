@@ -3,6 +3,24 @@ Feature: Backpressure
   long to wait, worked out from the queue itself, in the header that every client knows and in
   milliseconds for those who look closer.
 
+  Scenario: the queue is full when those who wait expect as many tokens as they may
+    Given a daemon started with --slots 1 --admission-tokens-max 100 --mock-tokens-per-s 1
+    And the client enqueues the task running
+      | max_tokens | 400 |
+    And the client opens /v2/tasks/{running}/events
+    And the client has received 1 token
+    And the client enqueues a task
+      | max_tokens      | 400 |
+      | expected_tokens | 60  |
+    When the client enqueues a task
+      | max_tokens      | 400 |
+      | expected_tokens | 60  |
+    Then the answer is 429 ADMISSION_REJECT
+    When the client enqueues a task
+      | max_tokens      | 400 |
+      | expected_tokens | 40  |
+    Then the answer is 202
+
   Scenario: queue saturation returns advisory 429
     Given a daemon started with --slots 1 --admission-capacity 2 --mock-first-token-ms 600000
     When the client enqueues tasks until one is answered 429

@@ -156,6 +156,10 @@ pub struct ServeArguments {
     #[arg(long, env = "ORCHD_ADMISSION_CAPACITY", default_value_t = 16)]
     pub admission_capacity: u32,
 
+    /// Tokens that those who wait may expect together (`expected_tokens`). Default: no bound.
+    #[arg(long, env = "ORCHD_ADMISSION_TOKENS_MAX")]
+    pub admission_tokens_max: Option<u64>,
+
     /// What a full queue does with a newcomer.
     #[arg(
         long,

@@ -58,7 +58,7 @@ pub fn pool(
         // None until its engine has answered a probe.
         replica_slots: vec![0; replicas.count()],
         tasks_queued_max: settings.admission.capacity,
-        tokens_queued_max: None,
+        tokens_queued_max: settings.admission.tokens_max,
     });
     let pool = Pool {
         key: PoolKey::unique(),

@@ -183,6 +183,10 @@ impl Settings {
                 &arguments.binding,
                 Admission {
                     capacity: within("admission_capacity", arguments.admission_capacity)?,
+                    tokens_max: arguments
+                        .admission_tokens_max
+                        .map(|max| within("admission_tokens_max", max))
+                        .transpose()?,
                     policy: arguments.admission_policy.into(),
                 },
             )?,

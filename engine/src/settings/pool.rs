@@ -51,6 +51,7 @@ pub const KEYS: &[&str] = &[
     "context_tokens",
     "admission_capacity",
     "admission_policy",
+    "admission_tokens_max",
     "device_mask",
     "engine_version",
     "sampler_profile_version",
@@ -132,6 +133,8 @@ pub struct PoolStanza {
     #[serde(default, deserialize_with = "policy")]
     #[schemars(with = "Option<String>")]
     admission_policy: Option<Policy>,
+    /// Tokens that those who wait may expect together (`expected_tokens`).
+    admission_tokens_max: Option<u64>,
     /// The devices that it runs on, as `0,2-3`.
     pub device_mask: Option<String>,
     /// The version of the engine, vouched for: `strict` tasks run only where it is.
@@ -166,6 +169,8 @@ fn fault<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Fault>, D:
 pub struct Admission {
     /// Tasks that may.
     pub capacity: u32,
+    /// Tokens that those who wait may expect together; `None` for no such bound.
+    pub tokens_max: Option<u64>,
     /// What a full queue does with a newcomer.
     pub policy: Policy,
 }
@@ -273,6 +278,7 @@ impl PoolStanza {
             context_tokens: None,
             admission_capacity: None,
             admission_policy: None,
+            admission_tokens_max: None,
             device_mask: None,
             engine_version: None,
             sampler_profile_version: None,
@@ -296,6 +302,7 @@ impl PoolStanza {
             admission_policy: self
                 .admission_policy
                 .or(Some(flags.admission_policy.into())),
+            admission_tokens_max: self.admission_tokens_max.or(flags.admission_tokens_max),
             mock_first_token_ms: self
                 .mock_first_token_ms
                 .or(script.then_some(flags.mock_first_token_ms)),
@@ -316,6 +323,10 @@ impl PoolStanza {
         let capacity = self.admission_capacity.unwrap_or_default();
         Ok(Admission {
             capacity: within("admission_capacity", capacity)?,
+            tokens_max: self
+                .admission_tokens_max
+                .map(|max| within("admission_tokens_max", max))
+                .transpose()?,
             policy: self.admission_policy.unwrap_or(Policy::Reject),
         })
     }
@@ -325,6 +336,7 @@ impl PoolStanza {
         let engines = |stanza: &Self| Self {
             admission_capacity: None,
             admission_policy: None,
+            admission_tokens_max: None,
             ..stanza.clone()
         };
         engines(self) == engines(other)

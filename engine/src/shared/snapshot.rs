@@ -161,6 +161,7 @@ impl Pool {
     /// From now on these may wait. Who waits already goes on waiting.
     pub fn set_admission(&self, admission: Admission) {
         self.scheduling.set_tasks_queued_max(admission.capacity);
+        self.scheduling.set_tokens_queued_max(admission.tokens_max);
         self.full.set(admission.policy);
     }
 

@@ -92,6 +92,11 @@ impl<T> Pool<T> {
         self.quota.set_tasks_queued_max(max);
     }
 
+    /// Moves the bound of the tokens that those who wait may expect together, likewise.
+    pub fn set_tokens_queued_max(&self, max: Option<u64>) {
+        self.quota.set_tokens_queued_max(max);
+    }
+
     /// How many waiting tasks go before the next that this identity brings in this class, counted
     /// from 0, over all shards: for a batch task those of the interactive class; its own identity's
     /// in its class; and of each other identity's as many as get their turn before, if they are

@@ -28,7 +28,8 @@ pub(super) struct Quota {
     /// Written by whoever moves the bound, read at each admission; one that is moved meanwhile may be
     /// decided by either, so `Relaxed`.
     tasks_queued_max: AtomicU32,
-    tokens_queued_max: Option<u64>,
+    /// The same for tokens; [`u64::MAX`] is no bound.
+    tokens_queued_max: AtomicU64,
     /// [`Waiting`], packed. Written at admission by the task's shard, at dispatch by whichever
     /// shard takes it. It only counts: no other memory is read on its word, so `AcqRel` is more
     /// than enough and costs nothing on the machines we know.
@@ -84,7 +85,7 @@ impl Quota {
     pub(super) fn new(tasks_queued_max: u32, tokens_queued_max: Option<u64>) -> Self {
         Self {
             tasks_queued_max: AtomicU32::new(tasks_queued_max),
-            tokens_queued_max,
+            tokens_queued_max: AtomicU64::new(tokens_queued_max.unwrap_or(u64::MAX)),
             waiting: CachePadded::new(AtomicU64::new(0)),
             tokens: CachePadded::new(AtomicU64::new(0)),
         }
@@ -123,6 +124,11 @@ impl Quota {
         self.tasks_queued_max.store(max, Relaxed);
     }
 
+    pub(super) fn set_tokens_queued_max(&self, max: Option<u64>) {
+        self.tokens_queued_max
+            .store(max.unwrap_or(u64::MAX), Relaxed);
+    }
+
     pub(super) fn queued(&self, class: Class) -> u32 {
         *Waiting::unpack(self.waiting.load(Acquire)).of(class)
     }
@@ -134,7 +140,7 @@ impl Quota {
     /// A task that expects more than the whole bound comes in when nobody else waits. Otherwise it
     /// would be told to come back later, for ever.
     fn try_admit_tokens(&self, expected: u64) -> bool {
-        let max = self.tokens_queued_max.unwrap_or(u64::MAX);
+        let max = self.tokens_queued_max.load(Relaxed);
         let admit = |queued: u64| {
             let sum = queued.saturating_add(expected);
             (sum <= max || queued == 0).then_some(sum)

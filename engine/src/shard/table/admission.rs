@@ -73,13 +73,15 @@ impl Table {
         let pool = Arc::clone(&application.pool);
         let record = Arc::new(self.record(application)?);
         let admission = record.admission();
-        let lane = self.lane(&pool);
-        let admitted = match lane.queue.admit(admission, Arc::clone(&record)) {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                self.make_room(&pool, record.class())?;
-                let again = self.lane(&pool).queue.admit(admission, refused.task);
-                again.map_err(|_| self.queue_full(&pool))?
+        let mut task = Arc::clone(&record);
+        // A task that expects many tokens may take the room of several.
+        let admitted = loop {
+            match self.lane(&pool).queue.admit(admission, task) {
+                Ok(admitted) => break admitted,
+                Err(refused) => {
+                    self.make_room(&pool, record.class())?;
+                    task = refused.task;
+                }
             }
         };
         self.counters(&pool).enqueued(record.class());
