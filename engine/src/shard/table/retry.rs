@@ -27,6 +27,10 @@ impl Table {
         }
         let record = Arc::clone(&task.borrow().record);
         let (admission, again) = (record.admission(), Arc::clone(&record));
+        // Before a thief may have it, who is to know where it has failed.
+        if let Phase::Running(run) = &task.borrow().phase {
+            record.tried.add(&run.replica);
+        }
         let ticket = self.lane(&record.pool).queue.readmit(admission, again);
         let Some(run) = task.borrow_mut().wait_again(ticket) else {
             return false;
@@ -39,7 +43,6 @@ impl Table {
             ..
         } = run;
         bill.settle(0);
-        record.tried.add(&replica);
         logs::retried(&record, &replica);
         self.running.remove(&sequence);
         self.slots_in_hand.push((Arc::clone(&record.pool), lease));
