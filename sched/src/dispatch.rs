@@ -141,8 +141,9 @@ impl<T> Dispatcher<T> {
 
     /// A task that was dispatched waits again, as urgent as it was: its engine broke before it had said
     /// anything. It was admitted once and is not refused now, so the bound may be exceeded by as many
-    /// as there are slots. Its [`Bill`] is to be settled before, at nothing.
-    pub fn readmit(&mut self, admission: Admission, task: T) -> Ticket {
+    /// as there are slots. What its identity was charged is given back, before its turn is reckoned.
+    pub fn readmit(&mut self, bill: &mut Bill, admission: Admission, task: T) -> Ticket {
+        bill.refund();
         let Admission {
             flow,
             urgency,

@@ -1,8 +1,9 @@
 //! A seeded world that drives the real dispatchers, and rules that hold after every step of it.
 //!
 //! The shards, their dispatchers and the pool are the ones that the daemon runs. What is simulated
-//! is everything around them: who arrives when ([`workload`]), how long engines take, who changes
-//! his mind, replicas that come and go, and messages between shards that take their time. The clock
+//! is everything around them: who arrives when ([`workload`]), how long engines take, which break before
+//! they have said anything, who changes his mind, replicas that come and go, and messages between shards
+//! that take their time. The clock
 //! is virtual and there is one thread, so a seed decides everything, and a seed that broke a rule
 //! breaks it again.
 //!
@@ -15,7 +16,7 @@
 //!    asks for a refill, if need be sent on this occasion. Where only one identity waits, thieves must
 //!    have emptied all [`RUNWAY_LEN`](crate::shared::RUNWAY_LEN) places of the runway.
 //! 3. *First in, first out.* Of tasks of one identity that wait at one shard in one class without a
-//!    deadline, none overtakes an earlier one.
+//!    deadline, none overtakes one that arrived earlier.
 //! 4. *Fair share.* The first task of an identity is passed by at most one task of each other identity
 //!    of its class, but by those that were themselves overtaken. Of two identities that both wait,
 //!    none is served much more than the other, by a bound in tasks a slot.
@@ -71,6 +72,8 @@ pub struct Options {
     pub cancels: f64,
     /// How often a replica stops offering its slots, per arrival.
     pub outages: f64,
+    /// The share of tasks whose engine breaks before it has said anything, so that they wait again.
+    pub breaks: f64,
     /// The longest that a message from shard to shard takes.
     pub message_delay_max: Duration,
 }
@@ -104,6 +107,7 @@ impl Options {
             cancels: prng.fraction() / 3.0,
             outages: prng.fraction() / 50.0,
             message_delay_max: Duration::from_micros(prng.within(1..=2_000_000)),
+            breaks: prng.fraction() / 4.0,
         }
     }
 }
@@ -125,6 +129,8 @@ pub struct Report {
     pub canceled: u64,
     /// Dropped from a full queue for a newcomer.
     pub dropped: u64,
+    /// Had to wait again, because their engine broke.
+    pub readmitted: u64,
     /// Tasks that were overtaken by one whose turn came later, as far as that is allowed.
     pub overtaken: u64,
     /// Requests to refill a runway whose turns had moved on.

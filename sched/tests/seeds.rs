@@ -33,6 +33,7 @@ fn no_seed_breaks_a_rule() {
         assert!(happened(|report| report.canceled), "tasks are canceled");
         assert!(happened(|report| report.dropped), "tasks are dropped");
         assert!(happened(|report| report.refused), "tasks are refused");
+        assert!(happened(|report| report.readmitted), "engines break");
         assert!(
             happened(|report| report.overtaken),
             "tasks out of reach are overtaken"

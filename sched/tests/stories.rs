@@ -300,19 +300,21 @@ fn a_task_whose_engine_broke_waits_again_before_those_who_came_after_it() {
     let urgency = house.urgency(Class::Interactive, None);
     admit(&mut house.here, urgency, "unlucky");
     let Dispatched {
-        task, lease, bill, ..
+        task,
+        lease,
+        mut bill,
+        ..
     } = start(&mut house.here);
     house.there(Class::Interactive, "second");
     house.there(Class::Interactive, "third");
 
     // The queue is full, and it comes in all the same: it was let in before.
-    bill.settle(0);
     let admission = Admission {
         flow: Flow(0),
         urgency,
         expected_tokens: 0,
     };
-    let ticket = house.here.readmit(admission, task);
+    let ticket = house.here.readmit(&mut bill, admission, task);
     assert_eq!(house.pool.queued(Class::Interactive), 3);
     assert_eq!(ticket.urgency(), urgency);
 

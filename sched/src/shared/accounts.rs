@@ -376,10 +376,20 @@ pub struct Bill {
 
 impl Bill {
     /// The task has ended, and used so many tokens.
-    pub fn settle(self, used: u64) {
+    pub fn settle(mut self, used: u64) {
+        self.correct(fairness::charge(used));
+    }
+
+    /// The task came to nothing, and not by its own fault.
+    pub(crate) fn refund(&mut self) {
+        self.correct(fairness::charge(0));
+    }
+
+    fn correct(&mut self, charge: u64) {
         let side = self.accounts.side(self.account, self.class);
         let virtual_time = self.accounts.virtual_time(self.class);
-        side.settle(self.charged, fairness::charge(used), virtual_time);
+        side.settle(self.charged, charge, virtual_time);
+        self.charged = charge;
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Start<'s> {
 /// Who waits, who runs, and what is under way.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
+    /// The order in which those that wait came, or came again.
+    queue: Vec<TaskNumber>,
     waiting: BTreeMap<TaskNumber, Waiting>,
     running: BTreeMap<TaskNumber, Waiting>,
     shares: Shares,
@@ -79,6 +81,22 @@ impl Ledger {
     pub(super) fn admitted(&mut self, task: TaskNumber, waiting: Waiting) {
         self.shares.admitted(waiting.class(), waiting.flow);
         self.waiting.insert(task, waiting);
+        self.queue.push(task);
+    }
+
+    /// The engine of a running task broke at this shard, and it waits there again.
+    pub(super) fn readmitted(&mut self, task: TaskNumber, shard: usize) -> Result<(), Breach> {
+        let ran = self.running.get(&task).cloned();
+        self.ended(task, 0)?;
+        if let Some(ran) = ran {
+            self.admitted(task, Waiting { shard, ..ran });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, task: TaskNumber) -> Option<Waiting> {
+        self.queue.retain(|waiting| *waiting != task);
+        self.waiting.remove(&task)
     }
 
     /// Where the task waits, if it does.
@@ -108,7 +126,7 @@ impl Ledger {
 
     /// A task left the queue without having run.
     pub(super) fn removed(&mut self, task: TaskNumber) -> Result<(), Breach> {
-        let Some(waited) = self.waiting.remove(&task) else {
+        let Some(waited) = self.take(task) else {
             let seen = format!("task {task} was removed and does not wait");
             return Err((Rule::ExactAccounting, seen));
         };
@@ -127,8 +145,9 @@ impl Ledger {
         let all_told = self.thefts_untold.values().all(|thefts| *thefts == 0);
         let may_go =
             |waiting: &Waiting| (all_told || waiting.shard == shard) && waiting.class() >= newcomer;
-        let oldest = self.waiting.iter().find(|(_, waiting)| may_go(waiting));
-        if oldest.is_none_or(|(oldest, _)| *oldest != task) {
+        let mut queue = self.queue.iter();
+        let oldest = queue.find(|task| may_go(&self.waiting[task]));
+        if oldest != Some(&task) {
             let seen = format!("task {task} was dropped, and not the oldest, {oldest:?}");
             return Err((Rule::ExactAccounting, seen));
         }
@@ -143,7 +162,7 @@ impl Ledger {
             origin,
             outdated,
         } = start;
-        let Some(started) = self.waiting.remove(task) else {
+        let Some(started) = self.take(*task) else {
             let seen = format!("task {task} started and does not wait");
             return Err((Rule::ExactAccounting, seen));
         };

@@ -32,6 +32,8 @@ pub(super) struct Arrival {
     pub(super) tokens_used: u64,
     /// How long it will keep its slot.
     pub(super) service: Duration,
+    /// How long after its first start its engine will break, if it does.
+    pub(super) breaks_after: Option<Duration>,
     /// When it will be canceled, whether it waits or runs then.
     pub(super) cancel_at: Option<Instant>,
     /// A replica that goes out of service at this moment, and for how long.
@@ -46,6 +48,7 @@ pub(super) fn arrivals(seed: u64, options: &Options) -> Vec<Arrival> {
     let mut what = Prng::new(seed, "tasks");
     let mut whims = Prng::new(seed, "whims");
     let mut who = Prng::new(seed, "identities");
+    let mut luck = Prng::new(seed, "breaks");
     let (mut flood, mut flood_left) = ((Flow(0), 0), 0);
     let mut now = Instant::ZERO;
     let mut arrival = || {
@@ -80,6 +83,9 @@ pub(super) fn arrivals(seed: u64, options: &Options) -> Vec<Arrival> {
             expected_tokens: u32::try_from(what.within(0..=1000)).unwrap_or(0),
             tokens_used: what.within(0..=2000),
             service,
+            breaks_after: luck
+                .chance(options.breaks)
+                .then(|| SERVICE_MIN.mul_f64(luck.fraction())),
             cancel_at: whims
                 .chance(options.cancels)
                 .then(|| now + service.mul_f64(3.0 * whims.fraction())),

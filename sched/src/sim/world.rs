@@ -16,13 +16,15 @@ use crate::time::Instant;
 use crate::urgency::Urgency;
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrival(TaskNumber),
     Finish(TaskNumber),
+    /// The engine of a task breaks before it has said anything.
+    Break(TaskNumber),
     Cancel(TaskNumber),
     /// A thief's message reaches this shard.
     Stolen(usize),
@@ -48,6 +50,8 @@ pub(super) struct World<'o> {
     pool: Arc<Pool<TaskNumber>>,
     shards: Vec<Dispatcher<TaskNumber>>,
     tickets: BTreeMap<TaskNumber, Ticket>,
+    /// Tasks whose engine has broken.
+    unlucky: BTreeSet<TaskNumber>,
     running: BTreeMap<TaskNumber, Running>,
     /// By time, then in the order in which they were scheduled.
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
@@ -74,6 +78,7 @@ impl<'o> World<'o> {
             shards: (0..options.shards).map(shard).collect(),
             pool,
             tickets: BTreeMap::new(),
+            unlucky: BTreeSet::new(),
             running: BTreeMap::new(),
             events: BinaryHeap::new(),
             scheduled: 0,
@@ -114,6 +119,7 @@ impl<'o> World<'o> {
         match event {
             Event::Arrival(task) => self.arrive(task),
             Event::Finish(task) => self.finish(task),
+            Event::Break(task) => self.break_off(task),
             Event::Cancel(task) => self.cancel(task),
             Event::Stolen(victim) => {
                 self.ledger.victim_was_told(victim);
@@ -152,12 +158,7 @@ impl<'o> World<'o> {
             self.offer(replica, 0);
             self.schedule(self.now + outage, Event::Return(replica));
         }
-        let urgency = Urgency::new(arrival.class, arrival.at, arrival.deadline);
-        let admission = Admission {
-            flow: arrival.flow,
-            urgency,
-            expected_tokens: arrival.expected_tokens,
-        };
+        let admission = admission(&arrival);
         self.make_room(&arrival)?;
         match self.shards[arrival.shard].admit(admission, task) {
             Err(refused) => {
@@ -170,7 +171,7 @@ impl<'o> World<'o> {
                 let waiting = Waiting {
                     shard: arrival.shard,
                     flow: arrival.flow,
-                    urgency,
+                    urgency: admission.urgency,
                     has_deadline: arrival.deadline.is_some(),
                     expected_tokens: arrival.expected_tokens,
                 };
@@ -214,14 +215,34 @@ impl<'o> World<'o> {
 
     /// A running task ends: its slot goes on to the next.
     fn end(&mut self, task: TaskNumber, running: Running) -> Result<(), Breach> {
-        let Running { shard, lease, bill } = running;
         let used = self.arrivals[task as usize].tokens_used;
         self.ledger.ended(task, used)?;
+        let Running { shard, lease, bill } = running;
         bill.settle(used);
+        self.pass_on(shard, lease)
+    }
+
+    fn pass_on(&mut self, shard: usize, lease: Lease) -> Result<(), Breach> {
         if let Some(next) = self.shards[shard].dispatch_with(lease) {
             self.start(shard, next)?;
         }
         self.look_for_work(shard)
+    }
+
+    /// A task that had started waits again, where it ran; its slot goes on to the next.
+    fn break_off(&mut self, task: TaskNumber) -> Result<(), Breach> {
+        let Some(mut running) = self.running.remove(&task) else {
+            return Ok(());
+        };
+        let admission = admission(&self.arrivals[task as usize]);
+        let queue = &mut self.shards[running.shard];
+        let ticket = queue.readmit(&mut running.bill, admission, task);
+        self.tickets.insert(task, ticket);
+        self.unlucky.insert(task);
+        self.report.readmitted += 1;
+        self.ledger.readmitted(task, running.shard)?;
+        let Running { shard, lease, .. } = running;
+        self.pass_on(shard, lease)
     }
 
     fn cancel(&mut self, task: TaskNumber) -> Result<(), Breach> {
@@ -294,9 +315,24 @@ impl<'o> World<'o> {
             let at = self.now + self.delay();
             self.schedule(at, Event::Request(asked));
         }
-        let service = self.arrivals[task as usize].service;
-        self.schedule(self.now + service, Event::Finish(task));
+        let Arrival {
+            service,
+            breaks_after,
+            ..
+        } = self.arrivals[task as usize];
+        match breaks_after.filter(|_| !self.unlucky.contains(&task)) {
+            Some(after) => self.schedule(self.now + after, Event::Break(task)),
+            None => self.schedule(self.now + service, Event::Finish(task)),
+        }
         self.running.insert(task, Running { shard, lease, bill });
         Ok(())
+    }
+}
+
+fn admission(arrival: &Arrival) -> Admission {
+    Admission {
+        flow: arrival.flow,
+        urgency: Urgency::new(arrival.class, arrival.at, arrival.deadline),
+        expected_tokens: arrival.expected_tokens,
     }
 }

@@ -27,22 +27,24 @@ impl Table {
         }
         let record = Arc::clone(&task.borrow().record);
         let (admission, again) = (record.admission(), Arc::clone(&record));
-        // Before a thief may have it, who is to know where it has failed.
-        if let Phase::Running(run) = &task.borrow().phase {
+        let ticket = {
+            let Phase::Running(run) = &mut task.borrow_mut().phase else {
+                return false;
+            };
+            // Before a thief may have it, who is to know where it has failed.
             record.tried.add(&run.replica);
-        }
-        let ticket = self.lane(&record.pool).queue.readmit(admission, again);
+            let queue = &mut self.lane(&record.pool).queue;
+            queue.readmit(&mut run.bill, admission, again)
+        };
         let Some(run) = task.borrow_mut().wait_again(ticket) else {
             return false;
         };
         let Run {
             lease,
-            bill,
             replica,
             sequence,
             ..
         } = run;
-        bill.settle(0);
         logs::retried(&record, &replica);
         self.running.remove(&sequence);
         self.slots_in_hand.push((Arc::clone(&record.pool), lease));
