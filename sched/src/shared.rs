@@ -39,6 +39,7 @@
 //! behind wait. That delay, one message, is the bound.
 
 mod accounts;
+mod atomic;
 mod elders;
 mod heads;
 mod pool;

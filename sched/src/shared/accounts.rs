@@ -10,19 +10,17 @@
 //! time see each other's charge a moment late, which costs a place in the order and never the books:
 //! the balance is only added to, taken from and raised, and the tag follows it with the next task.
 
+use super::atomic::AtomicU64;
 use crate::fairness::{self, Flow, Tag};
 use crate::urgency::Class;
 use core::fmt;
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
 /// How many identities of a pool are told apart while they wait or run: one bit each in a word, so
 /// that a shard can say in one word whose tasks it has.
-pub const ACCOUNTS_MAX: usize = 64;
+pub const ACCOUNTS_MAX: usize = if cfg!(loom) { 2 } else { 64 };
 
 /// One of the pool's accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,11 +3,9 @@
 //! Read only when a full queue wants to drop a task; written by each shard about itself, so that a
 //! newcomer need not ask around among shards just when the pool is overloaded.
 
+use super::atomic::AtomicU64;
 use crate::urgency::Class;
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Release},
-};
+use core::sync::atomic::Ordering::{Acquire, Release};
 use crossbeam_utils::CachePadded;
 
 /// Later than any admission.

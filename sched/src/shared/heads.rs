@@ -13,11 +13,9 @@
 //! lay out anew. One has to ask: `asked` keeps the others from asking too.
 
 use super::accounts::AccountSet;
+use super::atomic::{AtomicBool, AtomicU64};
 use crate::urgency::Class;
-use core::sync::atomic::{
-    AtomicBool, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crossbeam_utils::CachePadded;
 
 /// By class: the accounts that have tasks somewhere.

@@ -1,6 +1,7 @@
 //! A pool as all its shards share it.
 
 use super::accounts::{AccountIndex, AccountSet, Accounts, Bill};
+use super::atomic::AtomicU64;
 use super::elders::Elders;
 use super::heads::{Heads, Present};
 use super::quota::{Full, Quota};
@@ -10,10 +11,7 @@ use crate::fairness::{self, Flow, Rank, Tag};
 use crate::queue::Entry;
 use crate::urgency::{Class, Urgency};
 use core::cmp::Reverse;
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::{Relaxed, SeqCst},
-};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 

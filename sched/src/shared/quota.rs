@@ -8,11 +8,9 @@
 //! its tokens has held room for one task for a moment, in which another may have been refused that
 //! would have fitted. It errs towards refusing, never towards exceeding a bound.
 
+use super::atomic::{AtomicU32, AtomicU64};
 use crate::urgency::Class;
-use core::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
-};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crossbeam_utils::CachePadded;
 
 /// Why there is no room for a newcomer.

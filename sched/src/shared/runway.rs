@@ -10,15 +10,12 @@
 //! (A thief that cleared the hint might clear that of the *next* task laid there, and hide it.)
 
 use super::accounts::AccountIndex;
+use super::atomic::{AtomicBool, AtomicCell, AtomicU64};
 use crate::fairness::Rank;
 use crate::queue::{Entry, Ticket};
 use crate::time::Instant;
 use crate::urgency::{Class, Urgency};
-use core::sync::atomic::{
-    AtomicBool, AtomicU64,
-    Ordering::{AcqRel, Acquire, Release},
-};
-use crossbeam_utils::atomic::AtomicCell;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 /// How many tasks of a shard and pool stand within reach of thieves.
 ///

@@ -9,8 +9,9 @@
 //! looking for work to fill it, so the way to end one is
 //! [`Dispatcher::dispatch_with`](crate::Dispatcher::dispatch_with).
 
+use super::atomic::AtomicU64;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::Ordering::SeqCst;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
