@@ -59,6 +59,8 @@ pub struct Log {
     bytes: Vec<u8>,
     events: Vec<Extent>,
     is_closed: bool,
+    /// The last event is nobody's to read yet.
+    is_held: bool,
 }
 
 /// Where an event stands. It begins where the one before it ends.
@@ -118,6 +120,21 @@ impl Log {
         self.is_closed = true;
     }
 
+    /// Keeps the last event from readers: what it says is not yet true for good.
+    ///
+    /// # Panics
+    ///
+    /// When the log is open.
+    pub const fn hold(&mut self) {
+        assert!(self.is_closed, "only an end is held");
+        self.is_held = true;
+    }
+
+    /// Lets readers have the last event.
+    pub const fn release(&mut self) {
+        self.is_held = false;
+    }
+
     /// Whether the last event was appended.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
@@ -139,18 +156,19 @@ impl Log {
     /// Whether there is an event that this reader has not read.
     #[must_use]
     pub const fn has_news(&self, cursor: &Cursor) -> bool {
-        cursor.next < self.next_id()
+        cursor.next < self.readable()
     }
 
     /// The next whole events for this reader, which then stands after them: as many as lie side by
     /// side within `bytes_max`, but at least one if there is any. Empty at the end of the log.
     pub fn read(&self, cursor: &mut Cursor, bytes_max: usize) -> &[u8] {
-        cursor.next = cursor.next.min(self.next_id());
-        let Some(mut run) = self.range(cursor) else {
+        cursor.next = cursor.next.min(self.readable());
+        let Some(mut run) = self.range(cursor).filter(|_| self.has_news(cursor)) else {
             return &[];
         };
         cursor.next += 1;
         while let Some(event) = self.range(cursor)
+            && self.has_news(cursor)
             && event.start == run.end
             && event.end - run.start <= bytes_max
         {
@@ -160,13 +178,14 @@ impl Log {
         &self.bytes[run]
     }
 
-    /// All events so far, as a reader of the whole log has them.
+    /// All events so far, as a reader of the whole log has them or will have them.
     #[must_use]
     pub fn to_vec(&self, audience: Audience) -> Vec<u8> {
         let mut cursor = Cursor::from_start(audience);
         let mut all = Vec::with_capacity(self.bytes.len());
-        while self.has_news(&cursor) {
-            all.extend_from_slice(self.read(&mut cursor, usize::MAX));
+        while let Some(event) = self.range(&cursor) {
+            all.extend_from_slice(&self.bytes[event]);
+            cursor.next += 1;
         }
         all
     }
@@ -175,6 +194,11 @@ impl Log {
     #[must_use]
     pub const fn is_drained(&self, cursor: &Cursor) -> bool {
         self.is_closed && cursor.next >= self.next_id()
+    }
+
+    /// The id of the first event that nobody may read.
+    const fn readable(&self) -> u64 {
+        self.next_id() - self.is_held as u64
     }
 
     fn open_id(&self) -> u64 {
@@ -271,6 +295,21 @@ mod tests {
         assert!(log.has_news(&cursor));
         log.close("end", b"y");
         assert_eq!(read(&log, &mut cursor, 100), [TOKEN, END].concat());
+        assert!(log.is_drained(&cursor));
+    }
+
+    #[test]
+    fn a_held_end_is_read_by_nobody_until_it_is_released() {
+        let mut log = log_of_three();
+        log.hold();
+        let mut cursor = Cursor::from_start(Audience::Plain);
+        assert_eq!(read(&log, &mut cursor, usize::MAX), STARTED);
+        assert_eq!(read(&log, &mut cursor, usize::MAX), TOKEN);
+        assert!(!log.has_news(&cursor) && !log.is_drained(&cursor));
+        let whole = String::from_utf8(log.to_vec(Audience::Plain)).unwrap();
+        assert!(whole.ends_with(END), "what is kept of it is whole");
+        log.release();
+        assert_eq!(read(&log, &mut cursor, usize::MAX), END);
         assert!(log.is_drained(&cursor));
     }
 

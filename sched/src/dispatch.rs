@@ -86,7 +86,7 @@ struct Standing {
 
 /// One shard's side of one pool.
 ///
-/// **After every [`admit`](Self::admit), [`readmit`](Self::readmit), [`remove`](Self::remove), [`drop_oldest`](Self::drop_oldest)
+/// **After every [`admit`](Self::admit), [`readmit`](Self::readmit), [`restore`](Self::restore), [`remove`](Self::remove), [`drop_oldest`](Self::drop_oldest)
 /// and [`refill`](Self::refill), call [`dispatch`](Self::dispatch) until it returns `None`.**
 pub struct Dispatcher<T> {
     shard: ShardId,
@@ -144,6 +144,12 @@ impl<T> Dispatcher<T> {
     /// as there are slots. What its identity was charged is given back, before its turn is reckoned.
     pub fn readmit(&mut self, bill: &mut Bill, admission: Admission, task: T) -> Ticket {
         bill.refund();
+        self.restore(admission, task)
+    }
+
+    /// A task that was admitted in an earlier life of the daemon waits again. It is not refused, whatever the
+    /// bound is now.
+    pub fn restore(&mut self, admission: Admission, task: T) -> Ticket {
         let Admission {
             flow,
             urgency,

@@ -150,6 +150,9 @@ pub enum Basis {
 }
 
 impl Basis {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Preference, Self::Pin, Self::Fallback];
+
     /// `auto` `preference` `pin` `fallback`.
     #[must_use]
     pub const fn name(self) -> &'static str {
