@@ -176,10 +176,10 @@ Feature: Error taxonomy
     Then the answer is 204
     When the client reads on to the end
     Then the client has seen a stream in order
+    When the daemon's disk has room again
+    And the client stores an artifact of 200000 bytes
+    Then the answer is 201
     When the client enqueues a task
     Then the answer is 202
     When the client reads /v2/tasks/{task}/events
     Then the client has seen a stream in order
-    When the daemon's disk has room again
-    And the client stores an artifact of 200000 bytes
-    Then the answer is 201

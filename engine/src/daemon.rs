@@ -16,7 +16,7 @@ use crate::{
     },
     metrics,
     preflight::Machine,
-    provision,
+    provision, recover,
     settings::{Settings, StartError, pool::PoolSettings},
     shard::{self, mailbox::MAILBOX_MAX},
     shared::{
@@ -61,7 +61,7 @@ impl Daemon {
             .map(|pool| provision::pool(pool.clone(), shards, None))
             .unzip();
         let (sender, commands) = bounded(COMMANDS_MAX);
-        let (store, keeping) = store::start(&fixed.data_dir, fixed.store.clone())?;
+        let (store, keeping, promises) = store::start(&fixed.data_dir, fixed.store.clone())?;
         let shared = Arc::new(Shared {
             addr: machine.addr,
             clock: Clock::start(),
@@ -80,10 +80,12 @@ impl Daemon {
             limits: ArcSwap::from_pointee(limits),
         });
         let (listens, listening) = mpsc::channel();
-        let running = (0..shards)
-            .map(|index| {
+        let running = recover::tasks(&shared, promises)
+            .into_iter()
+            .enumerate()
+            .map(|(index, tasks)| {
                 let cpu = machine.cpus[index % machine.cpus.len()];
-                shard::start(&shared, ShardId(index), cpu, listens.clone())
+                shard::start(&shared, ShardId(index), cpu, tasks, listens.clone())
             })
             .collect::<Result<Vec<_>, _>>()?;
         drop(listens);

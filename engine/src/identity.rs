@@ -9,6 +9,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroU32,
     path::Path,
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -71,6 +72,22 @@ impl Identity {
         Flow(u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]))
     }
 }
+
+impl FromStr for Identity {
+    type Err = NotAnIdentity;
+
+    fn from_str(text: &str) -> Result<Self, NotAnIdentity> {
+        match text.split_once(':') {
+            None if text == "localhost" => Ok(Self::Localhost),
+            Some(("key", name)) => Ok(Self::Key(name.into())),
+            _ => Err(NotAnIdentity),
+        }
+    }
+}
+
+/// A text that names nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnIdentity;
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@
 //! | [`control`] | the main thread: signals, rates, the way down |
 //! | [`shared`] | no thread: the only state that several threads touch |
 //!
-//! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`]) or belongs to no
+//! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`], [`recover`]) or belongs to no
 //! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`logs`], [`trace`], [`endpoint`], [`keeper`],
 //! [`clock`]).
 //! [`daemon::Daemon::start`] introduces them to each other.
@@ -29,6 +29,7 @@ pub mod logs;
 pub mod metrics;
 pub mod preflight;
 pub mod provision;
+pub mod recover;
 pub mod settings;
 pub mod shard;
 pub mod shared;

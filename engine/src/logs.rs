@@ -19,6 +19,7 @@ use crate::{
     metrics::CancelReason,
     settings::StartError,
     shared::{record::TaskRecord, replica::Replica, snapshot::Pool},
+    store::task::Promise,
     trace::TraceId,
 };
 
@@ -444,12 +445,56 @@ pub fn record_quarantined(table: &str, key: &str) {
     );
 }
 
-/// Ended tasks left no transcript.
-pub fn transcripts_dropped(count: u64) {
+/// Ended tasks left nothing on the disk.
+pub fn ends_dropped(count: u64) {
     warn!(
-        event = "transcripts_dropped",
+        event = "ends_dropped",
         count,
-        human = "The disk can't keep up: transcripts were dropped.",
+        human = "The disk can't keep up: of tasks that ended it was not kept how.",
+    );
+}
+
+/// Tasks of an earlier life of the daemon were found.
+pub fn recovered(waiting: usize, broken: usize) {
+    info!(
+        event = "recovered",
+        waiting,
+        broken,
+        human = "Tasks that were accepted before the daemon started wait again; those whose text had begun have ended with an error.",
+    );
+}
+
+/// A task of an earlier life waits again.
+pub fn restored(record: &TaskRecord) {
+    task_line!(
+        record,
+        None,
+        "restored",
+        "A task that was accepted before the daemon started waits again.",
+    );
+}
+
+/// A task of an earlier life can't wait again.
+pub fn given_up(promise: &Promise, error: &ApiError) {
+    warn!(
+        event = "stream_end",
+        correlation_id = promise.correlation_id,
+        trace_id = promise.trace_id,
+        identity = promise.owner,
+        job_id = %promise.id,
+        pool_id = promise.pool.id,
+        code = error.code.name(),
+        human = error.message,
+    );
+}
+
+/// A task waits for the daemon's next life.
+pub fn suspended(record: &TaskRecord) {
+    task_line!(
+        record,
+        None,
+        "suspended",
+        "A task was not begun and waits for the daemon's next start.",
     );
 }
 

@@ -110,6 +110,14 @@ impl Fixed {
                 "transcripts",
                 self.store.transcripts != other.store.transcripts,
             ),
+            (
+                "durability",
+                self.store.durability != other.store.durability,
+            ),
+            (
+                "outcomes_max",
+                self.store.outcomes_max != other.store.outcomes_max,
+            ),
             ("artifacts_…", self.store.retention != other.store.retention),
             ("trusted_keys", self.store.trusted != other.store.trusted),
             ("runtime_dir", self.runtime_dir != other.runtime_dir),

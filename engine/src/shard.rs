@@ -49,7 +49,7 @@ use crate::{
         table::Table,
         upstream::{Ask, HungUp},
     },
-    shared::{Shared, stage::Stage},
+    shared::{Shared, record::TaskRecord, stage::Stage},
 };
 
 /// glommio keeps this much memory for file I/O, which a shard never does; its own least.
@@ -80,7 +80,8 @@ pub struct Shard {
 /// A started shard's thread.
 pub type Running = glommio::ExecutorJoinHandle<()>;
 
-/// Starts the shard's thread, pinned to `cpu`, which then says over `listens` whether it listens.
+/// Starts the shard's thread, pinned to `cpu` and home to these tasks, which then says over `listens` whether
+/// it listens.
 ///
 /// # Errors
 ///
@@ -89,6 +90,7 @@ pub fn start(
     shared: &Arc<Shared>,
     id: ShardId,
     cpu: usize,
+    tasks: Vec<Arc<TaskRecord>>,
     listens: mpsc::Sender<Result<(), StartError>>,
 ) -> Result<Running, StartError> {
     let shared = Arc::clone(shared);
@@ -97,6 +99,9 @@ pub fn start(
         .io_memory(IO_MEMORY_BYTES)
         .spawn(move || {
             let (shard, asks) = Shard::new(id, shared);
+            for task in tasks {
+                shard.table.borrow_mut().restore(task);
+            }
             shard.run(asks, listens)
         })
         .map_err(|error| {

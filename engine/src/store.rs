@@ -12,8 +12,9 @@
 pub mod artifact;
 pub mod books;
 pub mod catalog;
+pub mod recovery;
 pub mod settings;
-
+pub mod task;
 pub mod transcript;
 pub mod verification;
 
@@ -34,13 +35,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use dashmap::DashSet;
 use futures_channel::oneshot;
 use redb::Database;
 use signal_hook::{consts::SIGXFSZ, flag};
+use uuid::Uuid;
 
 use self::{
     books::{Books, Ledger},
     settings::StoreSettings,
+    task::Promise,
     verification::Verification,
 };
 use crate::{
@@ -51,14 +55,15 @@ use crate::{
     shared::catalog::Catalog,
 };
 
-/// Jobs that may wait: each holds at most a request's body or a task's log.
-pub const JOBS_MAX: usize = 256;
+/// Jobs that may wait: each holds at most a request's body. Most are promises of tasks, of which there
+/// are as many as are admitted.
+pub const JOBS_MAX: usize = 4096;
 /// Verifications that may wait: each reads a file of gigabytes.
 const VERIFICATIONS_MAX: usize = 64;
-/// Transcripts that may gather: each holds at most a task's log.
-const FILINGS_MAX: usize = 4096;
-/// How long transcripts gather before they are written: nobody waits for one, and the disk has other
-/// things to do than to be waited for once a task.
+/// Ends of tasks that may gather: each holds at most a task's log.
+const GATHERED_MAX: usize = 4096;
+/// How long they gather before they are written if nobody waits for one: the disk has other things to
+/// do than to be waited for once a task.
 const GATHER: Duration = Duration::from_millis(100);
 /// When to ask again if the queue is full: by then a disk that works has done hundreds.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -86,13 +91,15 @@ trait Work: Send {
     /// Does it; it counts only if the transaction is committed.
     fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault>;
     /// Tells how it went.
-    fn settle(self: Box<Self>, committed: bool);
+    fn settle(self: Box<Self>, store: &Store, committed: bool);
 }
 
 enum Job {
     Work(Box<dyn Work>),
-    /// Transcripts have begun to gather.
-    Filed,
+    /// Ends have begun to gather.
+    Gathering,
+    /// Somebody waits for one of them.
+    Hurry,
     Close,
 }
 
@@ -115,7 +122,7 @@ where
         Ok(())
     }
 
-    fn settle(self: Box<Self>, committed: bool) {
+    fn settle(self: Box<Self>, _store: &Store, committed: bool) {
         let broken = || {
             Err(ApiError::new(
                 Code::Internal,
@@ -133,12 +140,16 @@ pub struct Store {
     /// What it was told.
     pub settings: StoreSettings,
     catalog: ArcSwap<Catalog>,
+    /// Tasks that have ended, and of which it is kept how.
+    outcomes: DashSet<Uuid>,
     jobs: Sender<Job>,
-    filings: Sender<Box<dyn Work>>,
+    gathered: Sender<Box<dyn Work>>,
     verifications: Sender<Verification>,
-    /// Whether the thread has been told that transcripts gather.
-    gathering: AtomicBool,
-    /// Transcripts that found the queue full, since the thread last looked.
+    /// Whether the thread has been told that ends gather.
+    is_gathering: AtomicBool,
+    /// Whether it has been told that somebody waits for one.
+    is_hurried: AtomicBool,
+    /// Ends that found the queue full, since the thread last looked.
     dropped: AtomicU64,
 }
 
@@ -166,6 +177,30 @@ impl Store {
         };
         enqueue(&self.jobs, Job::Work(Box::new(asked)))?;
         Ok(answered)
+    }
+
+    /// Has something done that nobody asked for: with the next batch, or when enough time has passed.
+    /// If too much has gathered already, it is dropped, and the log counts it.
+    fn gather(&self, work: Box<dyn Work>) {
+        match self.gathered.try_send(work) {
+            // The first to gather; if the store is too busy to hear of it, it will look anyway.
+            Ok(()) if !self.is_gathering.swap(true, SeqCst) => {
+                drop(self.jobs.try_send(Job::Gathering));
+            }
+            Ok(()) => {}
+            Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => {
+                self.dropped.fetch_add(1, Relaxed);
+                work.settle(self, false);
+            }
+        }
+    }
+
+    /// What has gathered is done now.
+    fn hurry(&self) {
+        if !self.is_hurried.swap(true, SeqCst) {
+            // Full: a batch is about to begin, and takes what has gathered along.
+            let _ = self.jobs.try_send(Job::Hurry);
+        }
     }
 
     /// Has a model's file looked at.
@@ -207,7 +242,8 @@ impl Running {
     }
 }
 
-/// Opens the store in the data directory, which is this daemon's alone, and starts its threads.
+/// Opens the store in the data directory, which is this daemon's alone, and starts its threads. Also
+/// what was promised before and has not ended, the oldest first.
 ///
 /// # Errors
 ///
@@ -215,21 +251,24 @@ impl Running {
 pub fn start(
     data_dir: &Path,
     settings: StoreSettings,
-) -> Result<(Arc<Store>, Running), StartError> {
+) -> Result<(Arc<Store>, Running, Vec<Promise>), StartError> {
     limits_of_files_are_errors()?;
     let path = data_dir.join(FILE);
     let unreadable = |fault: Fault| unusable(&path, &fault);
     let database = open(&path).map_err(unreadable)?;
-    let ledger = Ledger::load(&database, &settings).map_err(unreadable)?;
+    let mut ledger = Ledger::load(&database, &settings).map_err(unreadable)?;
+    let found = recovery::look(&database, &mut ledger, &settings).map_err(unreadable)?;
     let (jobs, queue) = bounded(JOBS_MAX);
-    let (filings, filed) = bounded(FILINGS_MAX);
+    let (gathered, gathering) = bounded(GATHERED_MAX);
     let (verifications, files) = bounded(VERIFICATIONS_MAX);
     let store = Arc::new(Store {
         catalog: ArcSwap::new(Arc::clone(&ledger.catalog)),
+        outcomes: found.outcomes,
         jobs,
-        filings,
+        gathered,
         verifications,
-        gathering: AtomicBool::new(false),
+        is_gathering: AtomicBool::new(false),
+        is_hurried: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
         settings,
     });
@@ -243,7 +282,7 @@ pub fn start(
     let (ends, ended) = bounded(0);
     spawn("store", move || {
         let _ends = ends;
-        keeper.serve(&queue, &filed);
+        keeper.serve(&queue, &gathering);
     })?;
     let verified = Arc::clone(&store);
     spawn("verify", move || verification::serve(&verified, &files))?;
@@ -251,7 +290,7 @@ pub fn start(
         store: Arc::clone(&store),
         ended,
     };
-    Ok((store, running))
+    Ok((store, running, found.promises))
 }
 
 /// A limit on the size of files (RLIMIT_FSIZE) is told by a signal that kills, unless somebody
@@ -311,8 +350,8 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// What somebody waits for is begun at once; transcripts go with it, or when they have gathered.
-    fn serve(mut self, queue: &Receiver<Job>, filed: &Receiver<Box<dyn Work>>) {
+    /// What somebody waits for is begun at once; what gathers goes with it, or when it has gathered.
+    fn serve(mut self, queue: &Receiver<Job>, gathering: &Receiver<Box<dyn Work>>) {
         let mut gathered_at = None;
         loop {
             let now = self.clock.elapsed();
@@ -324,25 +363,30 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let (is_idle, mut closing) = (jobs.is_empty(), false);
+            let (is_idle, mut closing, mut hurried) = (jobs.is_empty(), false, false);
             let mut batch: Vec<_> = jobs
                 .into_iter()
                 .filter_map(|job| match job {
                     Job::Work(work) => Some(work),
-                    Job::Filed => None,
+                    Job::Gathering => None,
+                    Job::Hurry => {
+                        hurried = true;
+                        None
+                    }
                     Job::Close => {
                         closing = true;
                         None
                     }
                 })
                 .collect();
-            if batch.is_empty() && !is_idle && !closing {
+            if batch.is_empty() && !is_idle && !hurried && !closing {
                 gathered_at = gathered_at.or(Some(self.clock.elapsed() + GATHER));
                 continue;
             }
             gathered_at = None;
-            self.store.gathering.store(false, SeqCst);
-            batch.extend(filed.try_iter().take(FILINGS_MAX));
+            self.store.is_gathering.store(false, SeqCst);
+            self.store.is_hurried.store(false, SeqCst);
+            batch.extend(gathering.try_iter().take(GATHERED_MAX));
             self.carry_out(batch);
             if closing {
                 return;
@@ -353,8 +397,10 @@ impl Keeper {
     /// One transaction; the ledger moves on only if it is committed.
     fn carry_out(&mut self, mut batch: Vec<Box<dyn Work>>) {
         let attempt = panic::catch_unwind(AssertUnwindSafe(|| self.attempt(&mut batch)));
+        let mut forgotten = Vec::new();
         let committed = match attempt {
-            Ok(Ok(ledger)) => {
+            Ok(Ok(mut ledger)) => {
+                forgotten.append(&mut ledger.forgotten);
                 self.ledger = ledger;
                 let catalog = Arc::clone(&self.ledger.catalog);
                 self.store.catalog.store(catalog);
@@ -371,10 +417,16 @@ impl Keeper {
                 false
             }
         };
-        batch.into_iter().for_each(|work| work.settle(committed));
-        let dropped = self.store.dropped.swap(0, Relaxed);
+        let store = &self.store;
+        batch
+            .into_iter()
+            .for_each(|work| work.settle(store, committed));
+        for id in forgotten {
+            store.outcomes.remove(&id);
+        }
+        let dropped = store.dropped.swap(0, Relaxed);
         if dropped > 0 {
-            logs::transcripts_dropped(dropped);
+            logs::ends_dropped(dropped);
         }
     }
 

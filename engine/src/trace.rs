@@ -17,6 +17,11 @@ impl TraceId {
             .unwrap_or_else(|| Self(clock::new_id().as_u128()))
     }
 
+    /// A trace as it is written in a log line or in the journal.
+    pub fn written(text: &str) -> Self {
+        hex(text, 32).map_or_else(|| Self::of(None), Self)
+    }
+
     /// The field of a request that we make for the caller's: the same trace, a new span in it.
     pub fn new_span(self) -> String {
         format!("00-{self}-{:016x}-01", clock::new_span())

@@ -408,21 +408,34 @@ fn new_pool(
         let message = "there are as many pools as may be; name one that exists";
         return Err(ApiError::new(Code::ReplicaExhausted, message).after(FULL_WAIT));
     }
-    let limits = shared.limits();
+    let engine = EngineSettings::Remote {
+        kind: candidate.kind,
+        model: candidate.model.clone(),
+        version: candidate.engine_version.clone(),
+        context_tokens: None,
+        process: None,
+    };
+    Ok(add_pool(
+        shared,
+        candidate.pool_id.clone(),
+        engine,
+        candidate.slots,
+    ))
+}
+
+/// A pool without a server yet, published.
+pub fn add_pool(shared: &Shared, id: String, engine: EngineSettings, slots: u32) -> Arc<Pool> {
     let settings = PoolSettings {
-        id: candidate.pool_id.clone(),
-        engine: EngineSettings::Remote {
-            kind: candidate.kind,
-            model: candidate.model.clone(),
-            version: candidate.engine_version.clone(),
-            context_tokens: None,
-            process: None,
+        id,
+        engine_version: match &engine {
+            EngineSettings::Remote { version, .. } => version.clone(),
+            EngineSettings::Embedded { .. } | EngineSettings::Mock { .. } => None,
         },
+        engine,
         replicas: 0,
-        slots: candidate.slots,
-        admission: limits.binding.admission,
+        slots,
+        admission: shared.limits().binding.admission,
         device_mask: None,
-        engine_version: candidate.engine_version.clone(),
         sampler_profile_version: None,
         servers: Vec::new(),
         stanza: None,
@@ -433,5 +446,5 @@ fn new_pool(
         snapshot.pools.push(Arc::clone(&pool));
         snapshot
     });
-    Ok(pool)
+    pool
 }

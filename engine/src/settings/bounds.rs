@@ -31,6 +31,7 @@ pub fn of(key: &str) -> Option<RangeInclusive<u64>> {
         | "session_ttl_ms"
         | "handoff_watch_interval_ms"
         | "worker_heartbeat_timeout_ms"
+        | "outcomes_max"
         | "artifacts_max"
         | "artifacts_bytes_max"
         | "artifacts_age_max_ms" => 1..=MAX,

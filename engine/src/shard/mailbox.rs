@@ -74,6 +74,16 @@ pub enum Message {
         /// The pool.
         pool: Arc<Pool>,
     },
+    /// The end of this task is on the disk, or never will be.
+    Kept {
+        /// The task.
+        task: Uuid,
+    },
+    /// This task could not be written down when it was accepted.
+    BreakPromise {
+        /// The task.
+        task: Uuid,
+    },
     /// Every task of these pools ends with this error.
     EndTasks {
         /// Which pools.
@@ -148,6 +158,8 @@ fn handle(shard: &Rc<Shard>, message: Message) {
         Message::Abandoned { task } => shard.table.borrow_mut().abandoned_elsewhere(task),
         Message::LookForWork { pool } => shard.table.borrow_mut().look_for_work(&pool),
         Message::MoveTasks { pool } => shard.table.borrow_mut().move_away(&pool),
+        Message::Kept { task } => shard.table.borrow_mut().kept(task),
+        Message::BreakPromise { task } => shard.table.borrow_mut().break_promise(task),
         Message::EndTasks { pools, error } => shard.table.borrow_mut().end_tasks(&pools, &error),
         // Nobody waits any more: the daemon is stopping.
         Message::Acknowledge(seen) => drop(seen.send(())),

@@ -26,7 +26,10 @@ use super::{
     exchange::{Errand, Exchange, Fate, Gone},
     task::Task,
 };
-use crate::{clock::Clock, shared::Shared};
+use crate::{
+    clock::Clock,
+    shared::{Shared, stage::Stage},
+};
 
 /// A comment is sent after this much silence, so that no proxy takes the stream for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -36,6 +39,8 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 /// How long the answer to a cancel waits for readers in the middle of a write. A loaded core needs
 /// less; a client that takes nothing is not waited for longer.
 const LAST_WRITES: Duration = Duration::from_millis(100);
+/// How long it waits for the disk.
+const LAST_KEEPING: Duration = Duration::from_secs(5);
 
 /// What a reader reads, and how far it has come.
 pub struct Subscription {
@@ -86,7 +91,7 @@ pub(super) async fn read(
 }
 
 /// Waits until the task's readers have written what they had to say, so that what is answered next
-/// comes after it.
+/// comes after it, and until its end is on the disk.
 pub(super) async fn until_written(shard: &Shard, task: Uuid) {
     // Readers that were just woken have their turn, and then the connections that carry them.
     for _ in 0..2 {
@@ -95,10 +100,16 @@ pub(super) async fn until_written(shard: &Shard, task: Uuid) {
     let Some(task) = shard.table.borrow().get(task) else {
         return;
     };
-    let mut timer = Timer::new(LAST_WRITES);
+    until(&task, LAST_WRITES, |task| !task.is_being_written()).await;
+    until(&task, LAST_KEEPING, |task| !task.is_being_kept()).await;
+}
+
+/// Waits, at most so long, until this is so.
+async fn until(task: &RefCell<Task>, limit: Duration, is_so: impl Fn(&Task) -> bool) {
+    let mut timer = Timer::new(limit);
     poll_fn(|context| {
         let mut task = task.borrow_mut();
-        if !task.is_being_written() {
+        if is_so(&task) {
             return Poll::Ready(());
         }
         task.notify(context.waker());
@@ -115,6 +126,8 @@ async fn elsewhere(
 ) -> Fate {
     match shard.shared.directory.home(subscription.task) {
         Some(home) => Fate::Moves(home, Errand::Read(subscription)),
+        // It waits for the daemon's next life: the stream is cut and not ended, so that its reader comes back.
+        None if shard.shared.stages.now() >= Stage::Ending => Fate::Gone,
         None => exchange.finish().await.into(),
     }
 }

@@ -115,6 +115,8 @@ pub struct Task {
     state: TaskState,
     /// A thief has it: readers go on to the directory's answer.
     moved: bool,
+    /// Its end is on its way to the disk.
+    is_being_kept: bool,
     readers: usize,
     /// Readers in the middle of a write.
     writes: usize,
@@ -134,6 +136,7 @@ impl Task {
             abandoned: false,
             state: TaskState::Queued,
             moved: false,
+            is_being_kept: false,
             readers: 0,
             writes: 0,
             waiting: Vec::new(),
@@ -153,6 +156,27 @@ impl Task {
     /// Whether its readers must look elsewhere.
     pub fn has_moved(&self) -> bool {
         self.moved
+    }
+
+    /// Its end is on its way to the disk, and its readers have to wait for it until it is there: unless they
+    /// are told of a cancel, which takes nothing back.
+    pub fn await_keeping(&mut self, is_canceled: bool) {
+        self.is_being_kept = true;
+        if !is_canceled {
+            self.log.hold();
+        }
+    }
+
+    /// Its end is on the disk, or never will be.
+    pub fn kept(&mut self) {
+        self.is_being_kept = false;
+        self.log.release();
+        self.wake_readers();
+    }
+
+    /// Whether its end is on its way to the disk.
+    pub fn is_being_kept(&self) -> bool {
+        self.is_being_kept
     }
 
     /// A thief has it: its readers are told.
@@ -267,6 +291,12 @@ impl Task {
         }
     }
 
+    /// Whether it may wait for the daemon's next life: the journal knows it, and nobody has read a word of it.
+    pub fn may_wait_for_the_next_life(&self) -> bool {
+        let has_said_nothing = self.tokens_out == 0 && !self.has_ended();
+        self.record.is_promised && has_said_nothing && !self.record.ends_with_readers()
+    }
+
     /// A token came. `scratch` is memory to write in. Whether `metrics` are due.
     pub fn token(&mut self, text: &str, scratch: &mut Vec<u8>) {
         scratch.clear();
@@ -365,8 +395,7 @@ impl Task {
     pub fn view(&self) -> TaskView {
         let record = &self.record;
         let ending = self.so_far();
-        let unix_ms =
-            |at: Instant| record.admitted_unix_ms + api::whole_ms(at.since(record.admitted));
+        let unix_ms = |at: Instant| record.since_unix_ms + api::whole_ms(at.since(record.admitted));
         TaskView {
             task_id: record.id,
             state: self.state.name(),

@@ -10,9 +10,13 @@ use orchestratord_sched::{Admission, Class, Instant, Urgency, placement::Basis};
 use uuid::Uuid;
 
 use crate::{
-    api::task::{KvHint, OnDisconnect, Submission},
+    api::{
+        task::{KvHint, OnDisconnect, Submission},
+        whole_ms,
+    },
     identity::Identity,
     shared::{replica::Replica, sessions::Turn, snapshot::Pool},
+    store::task::{Answer, PoolName, Promise},
     trace::TraceId,
 };
 
@@ -38,9 +42,11 @@ pub struct TaskRecord {
     pub pool: Arc<Pool>,
     /// What made that pool the one.
     pub basis: Basis,
-    /// When it was admitted.
+    /// When it was admitted, or came back from the journal.
     pub admitted: Instant,
     /// The same on the calendar, in milliseconds since 1970.
+    pub since_unix_ms: u64,
+    /// When it was admitted first, likewise.
     pub admitted_unix_ms: u64,
     /// When its last token is wanted.
     pub deadline: Option<Instant>,
@@ -50,6 +56,8 @@ pub struct TaskRecord {
     pub predicted_start: Duration,
     /// How long a caller with more work should wait before the next request.
     pub backoff: Duration,
+    /// Whether the journal knows it.
+    pub is_promised: bool,
     /// Where it has failed before it had said anything.
     pub tried: Tried,
     /// The artifact that is its transcript: written by the store's thread once it is on the disk.
@@ -91,6 +99,34 @@ impl TaskRecord {
             flow: self.owner.flow(),
             urgency: Urgency::new(self.class(), self.admitted, self.deadline),
             expected_tokens: self.submission.expected_tokens,
+        }
+    }
+
+    /// What the journal is to know of it: `body` is its request.
+    pub fn promise(&self, body: &[u8]) -> Promise {
+        let until_ms = |deadline: Instant| whole_ms(deadline.since(self.admitted));
+        Promise {
+            id: self.id,
+            number: 0,
+            owner: self.owner.to_string(),
+            correlation_id: self.correlation_id.clone(),
+            trace_id: self.trace.to_string(),
+            seed: self.seed,
+            pool: PoolName {
+                id: self.pool.id.clone(),
+                engine: self.pool.kind.name().to_owned(),
+                model: self.pool.model.clone(),
+                slots: self.pool.settings.slots,
+            },
+            chosen_by: self.basis.name().to_owned(),
+            admitted_unix_ms: self.admitted_unix_ms,
+            deadline_unix_ms: self.deadline.map(|it| self.since_unix_ms + until_ms(it)),
+            answer: Answer {
+                queue_position: self.queue_position,
+                predicted_start_ms: whole_ms(self.predicted_start),
+                backoff_ms: whole_ms(self.backoff),
+            },
+            body: String::from_utf8_lossy(body).into_owned(),
         }
     }
 

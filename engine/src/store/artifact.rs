@@ -35,6 +35,13 @@ impl From<&Caller> for Viewer {
     }
 }
 
+impl Viewer {
+    /// Whether something of this owner may be known of.
+    pub fn sees(&self, owner: &str) -> bool {
+        self.sees_all || self.identity == owner
+    }
+}
+
 /// Stores an artifact; one that its owner has already is left as it is.
 ///
 /// # Errors

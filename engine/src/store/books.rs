@@ -7,6 +7,7 @@ use redb::{
     WriteTransaction,
 };
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::{Fault, settings::StoreSettings};
 use crate::{
@@ -41,6 +42,12 @@ pub struct Ledger {
     pub catalog: Arc<Catalog>,
     /// All artifacts.
     pub artifacts: Totals,
+    /// Ended tasks whose outcome is kept.
+    pub outcomes: u64,
+    /// The number of the next promise.
+    pub next_promise: u64,
+    /// Tasks whose outcome was dropped in this batch.
+    pub forgotten: Vec<Uuid>,
 }
 
 impl Ledger {
@@ -74,6 +81,9 @@ impl Ledger {
         Ok(Self {
             catalog: Arc::new(catalog),
             artifacts,
+            outcomes: 0,
+            next_promise: 0,
+            forgotten: Vec::new(),
         })
     }
 }

@@ -20,6 +20,17 @@ pub enum Transcripts {
     Full,
 }
 
+/// What the answer to a task is worth if the machine fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// A 202 and the end of a stream wait until they are on the disk: neither is taken back by a crash.
+    Fsync,
+    /// Both are written, and nobody waits: a crash takes back what was said in its last moments.
+    Async,
+    /// Tasks live in memory, and end with the daemon.
+    Off,
+}
+
 /// Settings of the store: each a flag and an environment variable.
 #[derive(Clone, Debug, Args)]
 pub struct StoreArguments {
@@ -32,6 +43,15 @@ pub struct StoreArguments {
         default_value = "metadata"
     )]
     pub transcripts: Transcripts,
+
+    /// Whether accepted tasks survive a crash. With `fsync` and `async` requests are written to the disk
+    /// until their tasks have ended.
+    #[arg(long, env = "ORCHD_DURABILITY", value_enum, default_value = "fsync")]
+    pub durability: Durability,
+
+    /// Ended tasks whose outcome is kept on the disk; one more drops the oldest.
+    #[arg(long, env = "ORCHD_OUTCOMES_MAX", default_value_t = 10_000)]
+    pub outcomes_max: u64,
 
     /// Artifacts that are kept; one more drops the oldest.
     #[arg(long, env = "ORCHD_ARTIFACTS_MAX", default_value_t = 10_000)]
@@ -67,6 +87,10 @@ pub struct Retention {
 pub struct StoreSettings {
     /// See [`Transcripts`].
     pub transcripts: Transcripts,
+    /// See [`Durability`].
+    pub durability: Durability,
+    /// Ended tasks whose outcome is kept.
+    pub outcomes_max: u64,
     /// See [`Retention`].
     pub retention: Retention,
     /// Whose signatures count.
@@ -83,6 +107,8 @@ impl StoreSettings {
         let age_max_ms = within("artifacts_age_max_ms", arguments.artifacts_age_max_ms)?;
         Ok(Self {
             transcripts: arguments.transcripts,
+            durability: arguments.durability,
+            outcomes_max: within("outcomes_max", arguments.outcomes_max)?,
             retention: Retention {
                 count_max: within("artifacts_max", arguments.artifacts_max)?,
                 bytes_max: within("artifacts_bytes_max", arguments.artifacts_bytes_max)?,

@@ -1,5 +1,7 @@
 //! The store as its callers see it, over a real file.
 
+mod journal;
+
 use std::{fs, sync::mpsc};
 
 use futures_lite::future::block_on;
@@ -8,7 +10,7 @@ use tempfile::TempDir;
 use super::{
     artifact::Viewer,
     books::{ARTIFACTS, MODELS},
-    settings::{Retention, Transcripts},
+    settings::{Durability, Retention, Transcripts},
     *,
 };
 use crate::{
@@ -23,6 +25,8 @@ use crate::{
 fn settings() -> StoreSettings {
     StoreSettings {
         transcripts: Transcripts::Metadata,
+        durability: Durability::Fsync,
+        outcomes_max: 2,
         retention: Retention {
             count_max: 3,
             bytes_max: 4096,
@@ -33,7 +37,8 @@ fn settings() -> StoreSettings {
 }
 
 fn open_in(dir: &TempDir) -> (Arc<Store>, Running) {
-    start(dir.path(), settings()).unwrap()
+    let (store, running, _) = start(dir.path(), settings()).unwrap();
+    (store, running)
 }
 
 fn told<T>(answered: oneshot::Receiver<Result<T, ApiError>>) -> Result<T, ApiError> {

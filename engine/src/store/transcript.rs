@@ -1,20 +1,13 @@
 //! What a stream leaves behind when it has ended: a `transcript` artifact, its task's owner's.
 //!
-//! The shard hands over what it has at hand; reading the events back, hashing and writing is the disk
-//! thread's work. A transcript is never waited for: when the queue is full it is dropped, and the
-//! log counts it.
+//! The shard hands over what it has at hand ([`super::task::Ended`]); reading the events back, hashing
+//! and writing is the disk thread's work.
 
-use std::sync::{
-    Arc,
-    atomic::Ordering::{Relaxed, SeqCst},
-};
-
-use crossbeam::channel::TrySendError;
 use orchestratord_http::sse;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Fault, Job, Store, Work, artifact, books::Books, settings::Transcripts};
+use super::{Fault, Store, artifact, books::Books, settings::Transcripts};
 use crate::{
     api::{
         artifact::{ArtifactSpec, Kind},
@@ -22,16 +15,6 @@ use crate::{
     },
     shared::record::TaskRecord,
 };
-
-/// An ended task, for the record.
-pub struct Transcript {
-    /// What was decided about it.
-    pub record: Arc<TaskRecord>,
-    /// How it stands.
-    pub view: TaskView,
-    /// Its events as its readers had them, if they are to be kept.
-    pub events: Option<Vec<u8>>,
-}
 
 /// What a transcript says.
 #[derive(Serialize)]
@@ -57,43 +40,59 @@ struct Content<'t> {
     events: Option<Vec<Value>>,
 }
 
-impl Transcript {
-    fn spec(&self) -> ArtifactSpec {
-        let (record, view) = (&self.record, &self.view);
-        let content = Content {
-            task_id: view.task_id,
-            session_id: view.session_id,
-            model_ref: &record.submission.model_ref,
-            engine: record.pool.engine,
-            engine_version: &record.pool.engine_version,
-            state: view.state,
-            error: view.error,
-            seed: record.seed,
-            tokens_in: view.tokens_in,
-            tokens_out: view.tokens_out,
-            queue_position: view.queue_position,
-            predicted_start_ms: view.predicted_start_ms,
-            timings: &view.timings,
-            placement: &view.placement,
-            workload: record.submission.input.workload().name(),
-            asked: self
-                .events
-                .is_some()
-                .then(|| Asked::from(&record.submission.input)),
-            events: self.events.as_deref().map(read_back),
-        };
-        let session = view.session_id.map(|id| format!("session:{id}"));
-        ArtifactSpec {
-            kind: Kind::Transcript,
-            content: serde_json::to_value(content)
-                .expect("our own types have string keys and serialize infallibly"),
-            tags: [format!("task:{}", view.task_id)]
-                .into_iter()
-                .chain(session)
-                .collect(),
-            parent: None,
-            metadata: None,
-        }
+/// Files what the stream of an ended task amounted to, if that is kept; the artifact's id.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub(super) fn file(
+    books: &mut Books<'_>,
+    record: &TaskRecord,
+    view: &TaskView,
+    events: Option<&[u8]>,
+) -> Result<Option<String>, Fault> {
+    if books.settings.transcripts == Transcripts::Off {
+        return Ok(None);
+    }
+    let owner = record.owner.to_string();
+    // One that is too large is no reason to fail: nobody asked for it.
+    let filed = artifact::put(books, &owner, spec(record, view, events))?;
+    Ok(filed.ok().map(|artifact| artifact.id))
+}
+
+fn spec(record: &TaskRecord, view: &TaskView, events: Option<&[u8]>) -> ArtifactSpec {
+    let content = Content {
+        task_id: view.task_id,
+        session_id: view.session_id,
+        model_ref: &record.submission.model_ref,
+        engine: record.pool.engine,
+        engine_version: &record.pool.engine_version,
+        state: view.state,
+        error: view.error,
+        seed: record.seed,
+        tokens_in: view.tokens_in,
+        tokens_out: view.tokens_out,
+        queue_position: view.queue_position,
+        predicted_start_ms: view.predicted_start_ms,
+        timings: &view.timings,
+        placement: &view.placement,
+        workload: record.submission.input.workload().name(),
+        asked: events
+            .is_some()
+            .then(|| Asked::from(&record.submission.input)),
+        events: events.map(read_back),
+    };
+    let session = view.session_id.map(|id| format!("session:{id}"));
+    ArtifactSpec {
+        kind: Kind::Transcript,
+        content: serde_json::to_value(content)
+            .expect("our own types have string keys and serialize infallibly"),
+        tags: [format!("task:{}", view.task_id)]
+            .into_iter()
+            .chain(session)
+            .collect(),
+        parent: None,
+        metadata: None,
     }
 }
 
@@ -112,46 +111,9 @@ fn read_back(mut stream: &[u8]) -> Vec<Value> {
     events
 }
 
-/// A transcript on its way to the disk.
-struct Filing {
-    transcript: Transcript,
-    id: Option<String>,
-}
-
-impl Work for Filing {
-    fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault> {
-        let owner = self.transcript.record.owner.to_string();
-        // One that is too large is no reason to fail: nobody asked for it.
-        let filed = artifact::put(books, &owner, self.transcript.spec())?;
-        self.id = filed.ok().map(|artifact| artifact.id);
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, committed: bool) {
-        if let Some(id) = self.id.filter(|_| committed) {
-            // Its first transcript is its only one.
-            let _ = self.transcript.record.transcript.set(id);
-        }
-    }
-}
-
 impl Store {
     /// Whether ended tasks leave a transcript, and whether it has their events.
     pub fn transcripts(&self) -> Transcripts {
         self.settings.transcripts
-    }
-
-    /// Keeps a transcript, if there is room in the queue.
-    pub fn file(&self, transcript: Transcript) {
-        let filing = Filing {
-            transcript,
-            id: None,
-        };
-        match self.filings.try_send(Box::new(filing)) {
-            // The first to gather; if the store is too busy to hear of it, it will look anyway.
-            Ok(()) if !self.gathering.swap(true, SeqCst) => drop(self.jobs.try_send(Job::Filed)),
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => drop(self.dropped.fetch_add(1, Relaxed)),
-        }
     }
 }

@@ -37,7 +37,7 @@ impl Work for Looked {
         catalog::record(books, self)
     }
 
-    fn settle(self: Box<Self>, _committed: bool) {}
+    fn settle(self: Box<Self>, _store: &Store, _committed: bool) {}
 }
 
 /// Looks at one file after the other, for as long as the daemon lives.

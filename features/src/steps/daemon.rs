@@ -28,6 +28,12 @@ fn start(world: &mut World, arguments: String) {
     world.daemon().holds();
 }
 
+/// In the same folder, where it finds what it has left.
+#[when(regex = r"^the daemon is started again with (--.+)$")]
+fn start_again(world: &mut World, arguments: String) {
+    start(world, arguments);
+}
+
 #[when(regex = r"^someone starts a daemon with (--.+)$")]
 fn try_to_start(world: &mut World, arguments: String) {
     world.start(&arguments).holds();

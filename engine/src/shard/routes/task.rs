@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use orchestratord_http::sse_log::Audience;
 use orchestratord_sched::{
+    ShardId,
     budget::{Allowance, Exhausted},
     session::NoTurn,
 };
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Call, Outcome, Reply};
+use super::{Call, Outcome, Reply, later};
 use crate::{
     api::{
         self,
@@ -20,15 +22,18 @@ use crate::{
     metrics::{CancelReason, PlacementOutcome, RejectReason},
     shard::{
         Shard,
+        mailbox::Message,
         placement::{self, Placed, UNAVAILABLE_WAIT, Unplaced},
         reader::Subscription,
         table::{Application, Cancel, Rejected, Shown},
     },
     shared::{
+        Shared,
         record::TaskRecord,
         replica::Replica,
         sessions::{Refused, Turn},
     },
+    store::{self, artifact::Viewer, settings::Durability, task::Answer},
 };
 
 /// `POST /v2/tasks`.
@@ -36,11 +41,15 @@ pub(super) fn submit(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let submission = Submission::parse(&call.body)?;
     let (task_id, session_id) = (submission.task_id, submission.session_id);
     let id = task_id.unwrap_or_else(clock::new_id);
-    let outcome = match shard.shared.directory.claim(id, shard.id) {
+    let shared = &shard.shared;
+    if shared.directory.home(id).is_none() && shared.store.has_outcome(id) {
+        return answered_before(shard, call, id);
+    }
+    let outcome = match shared.directory.claim(id, shard.id) {
         Ok(()) => {
             let outcome = accept(shard, call, id, submission);
-            if !matches!(outcome, Ok(Outcome::Reply(_))) {
-                shard.shared.directory.forget(id);
+            if !matches!(outcome, Ok(Outcome::Reply(_) | Outcome::Later(_))) {
+                shared.directory.forget(id);
             }
             outcome
         }
@@ -81,11 +90,50 @@ fn accept(
             })
         });
     let (reason, error) = match admitted {
-        Ok(record) => return Ok(Outcome::Reply(accepted(shard, &record))),
+        Ok(record) => {
+            drop(table);
+            return promise(shard, call, &record);
+        }
         Err(rejected) => rejected,
     };
     table.count_rejected(&pool, reason);
     Err(error.about(&pool))
+}
+
+/// Answers 202 as soon as that can be held.
+fn promise(shard: &Shard, call: &Call, record: &TaskRecord) -> Result<Outcome, ApiError> {
+    let reply = accepted(shard, record);
+    if !record.is_promised {
+        return Ok(Outcome::Reply(reply));
+    }
+    let id = record.id;
+    let written = shard.shared.store.promise(record.promise(&call.body));
+    match (shard.shared.store.durability(), written) {
+        (Durability::Fsync, Ok(written)) => {
+            let shared = Arc::clone(&shard.shared);
+            Ok(Outcome::Later(Box::pin(async move {
+                // Canceled: the store is gone, and the daemon with it.
+                let stopping = |_| ApiError::new(Code::PoolDraining, "the daemon is shutting down");
+                let written = written.await.map_err(stopping).flatten();
+                written.map(|()| reply).inspect_err(|_| disown(&shared, id))
+            })))
+        }
+        (Durability::Fsync, Err(error)) => {
+            shard.table.borrow_mut().break_promise(id);
+            Err(error)
+        }
+        // The log says what the disk can't do.
+        (Durability::Async | Durability::Off, _) => Ok(Outcome::Reply(reply)),
+    }
+}
+
+/// A task that could not be promised goes on for nobody.
+fn disown(shared: &Shared, id: Uuid) {
+    if let Some(ShardId(home)) = shared.directory.home(id) {
+        // A mailbox that is full keeps the task alive, which harms nobody.
+        let _ = shared.mailboxes[home].push(Message::BreakPromise { task: id });
+        shared.mailboxes[home].ring();
+    }
 }
 
 fn in_service(shard: &Shard) -> Result<(), Rejected> {
@@ -140,19 +188,52 @@ fn accepted_before(
     id: Uuid,
     submission: &Submission,
 ) -> Result<Outcome, ApiError> {
-    let conflict = || {
-        ApiError::new(
-            Code::Conflict,
-            "`task_id` is taken by another task; choose a new one",
-        )
-    };
-    let task = shard.table.borrow().get(id).ok_or_else(conflict)?;
+    let task = shard.table.borrow().get(id).ok_or_else(taken)?;
     let task = task.borrow();
     let record = &task.record;
     if record.owner != call.caller().identity || record.submission != *submission {
-        return Err(conflict());
+        return Err(taken());
     }
-    Ok(Outcome::Reply(accepted(shard, record)))
+    let reply = accepted(shard, record);
+    if !record.is_promised || shard.shared.store.durability() != Durability::Fsync {
+        return Ok(Outcome::Reply(reply));
+    }
+    // What was handed to the store before this is on the disk when this comes back.
+    let written = shard.shared.store.ask(|_| Ok(Ok(())))?;
+    Ok(later(written, |()| reply))
+}
+
+/// The same id came before, and its task has ended and is known from the journal alone.
+fn answered_before(shard: &Shard, call: &Call, id: Uuid) -> Result<Outcome, ApiError> {
+    let owner = call.caller().identity.to_string();
+    let body = call.body.clone();
+    let asked = shard.shared.store.ask(move |books| {
+        let answer = store::task::answered(books, id, &owner, &body)?;
+        Ok(answer.ok_or_else(taken))
+    })?;
+    Ok(later(asked, move |answer| {
+        let Answer {
+            queue_position,
+            predicted_start_ms,
+            backoff_ms,
+        } = answer;
+        let body = Accepted {
+            task_id: id,
+            queue_position,
+            predicted_start_ms,
+            backoff_ms,
+            streams: Streams::of(id),
+            preparation: Preparation::default(),
+        };
+        Reply::json(202, &body)
+            .with("Location", format!("/v2/tasks/{id}"))
+            .with_budgets(Allowance::default())
+    }))
+}
+
+fn taken() -> ApiError {
+    let message = "`task_id` is taken by another task; choose a new one";
+    ApiError::new(Code::Conflict, message)
 }
 
 fn accepted(shard: &Shard, record: &TaskRecord) -> Reply {
@@ -227,6 +308,8 @@ enum Found {
     Here(Shown),
     /// Another shard is its home.
     Elsewhere(Outcome),
+    /// It has ended, and is known from the journal alone.
+    Ended(Uuid),
 }
 
 fn find(shard: &Shard, call: &Call) -> Result<Found, ApiError> {
@@ -234,11 +317,12 @@ fn find(shard: &Shard, call: &Call) -> Result<Found, ApiError> {
         .path_id()
         .parse()
         .map_err(|_| ApiError::task_not_found())?;
-    let home = shard
-        .shared
-        .directory
-        .home(id)
-        .ok_or_else(ApiError::task_not_found)?;
+    let Some(home) = shard.shared.directory.home(id) else {
+        let has_ended = shard.shared.store.has_outcome(id);
+        return has_ended
+            .then_some(Found::Ended(id))
+            .ok_or_else(ApiError::task_not_found);
+    };
     let Some(task) = shard.table.borrow().get(id) else {
         return Ok(Found::Elsewhere(Outcome::Elsewhere(home)));
     };
@@ -253,9 +337,25 @@ pub(super) fn show(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let task = match find(shard, call)? {
         Found::Here(task) => task,
         Found::Elsewhere(outcome) => return Ok(outcome),
+        Found::Ended(id) => return recall(shard, call, id, |view| Ok(Reply::json(200, &view))),
     };
     let task = task.borrow();
     Ok(Outcome::Reply(Reply::json(200, &task.view())))
+}
+
+/// Answers with what the journal knows of a task that has ended.
+fn recall(
+    shard: &Shard,
+    call: &Call,
+    id: Uuid,
+    reply: impl FnOnce(Value) -> Result<Reply, ApiError> + Send + 'static,
+) -> Result<Outcome, ApiError> {
+    let viewer = Viewer::from(call.caller());
+    let asked = shard.shared.store.ask(move |books| {
+        let view = store::task::find(books, id, &viewer)?;
+        Ok(view.and_then(reply))
+    })?;
+    Ok(later(asked, |reply| reply))
 }
 
 /// `GET /v2/tasks/{id}/events`.
@@ -265,6 +365,12 @@ pub(super) fn events(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let task = match find(shard, call)? {
         Found::Here(task) => task,
         Found::Elsewhere(outcome) => return Ok(outcome),
+        Found::Ended(id) => {
+            return recall(shard, call, id, |_| {
+                let message = "the task has ended, and its events are kept no longer";
+                Err(ApiError::new(Code::TaskNotFound, message))
+            });
+        }
     };
     let task = task.borrow();
     let subscription = Subscription::new(task.record.id, last_event_id, audience);
@@ -298,6 +404,7 @@ pub(super) fn cancel(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let task = match find(shard, call)? {
         Found::Here(task) => task,
         Found::Elsewhere(outcome) => return Ok(outcome),
+        Found::Ended(id) => return recall(shard, call, id, |_| Ok(Reply::empty(204))),
     };
     let id = task.borrow().record.id;
     match shard

@@ -26,6 +26,7 @@ use crate::{
         sessions::Turn,
         snapshot::Pool,
     },
+    store::settings::Durability,
     trace::TraceId,
 };
 
@@ -95,6 +96,18 @@ impl Table {
         Ok(record)
     }
 
+    /// A task of an earlier life of the daemon waits again.
+    pub fn restore(&mut self, record: Arc<TaskRecord>) {
+        let pool = Arc::clone(&record.pool);
+        let queue = &mut self.lane(&pool).queue;
+        let ticket = queue.restore(record.admission(), Arc::clone(&record));
+        self.counters(&pool).enqueued(record.class());
+        self.shared.stages.live_tasks.enter();
+        logs::restored(&record);
+        self.put(Task::new(record, Phase::Queued(ticket)));
+        self.look_for_work(&pool);
+    }
+
     /// The shard that can make room for a newcomer, if this one should not even try.
     pub fn makes_room(&mut self, pool: &Pool, newcomer: Class) -> Option<ShardId> {
         if !pool.is_full() || !drops_for_newcomers(pool) {
@@ -133,7 +146,7 @@ impl Table {
         } = application;
         let load = load_ahead(&pool, owner.flow(), submission.priority.into());
         let backoff = self.backoff(&pool);
-        let now = self.now();
+        let (now, unix_ms) = (self.now(), clock::unix_ms());
         let estimate = &self.lane(&pool).estimate;
         if let Some(deadline) = submission.deadline
             && Feasibility::of(estimate, submission.text(0), deadline) == Feasibility::Infeasible
@@ -152,7 +165,8 @@ impl Table {
             trace,
             turn,
             admitted: now,
-            admitted_unix_ms: clock::unix_ms(),
+            since_unix_ms: unix_ms,
+            admitted_unix_ms: unix_ms,
             deadline: submission.deadline.map(|deadline| now + deadline),
             queue_position: load.tasks_ahead,
             predicted_start: estimate.predicted_start(load),
@@ -160,6 +174,7 @@ impl Table {
             submission,
             pool,
             basis,
+            is_promised: self.shared.store.durability() != Durability::Off,
             tried: Tried::default(),
             transcript: OnceLock::new(),
         })

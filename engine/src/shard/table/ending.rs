@@ -10,9 +10,15 @@ use crate::{
     api::error::{ApiError, Code},
     logs::{self, StreamEnd},
     metrics::CancelReason,
-    shard::task::{Phase, Run, Task},
-    shared::{record::TaskRecord, replica::Order, snapshot::PoolKey},
-    store::{settings::Transcripts, transcript::Transcript},
+    shard::{
+        mailbox::Message,
+        task::{Phase, Run, Task},
+    },
+    shared::{readiness, record::TaskRecord, replica::Order, snapshot::PoolKey},
+    store::{
+        settings::{Durability, Transcripts},
+        task::{Ended, Kept},
+    },
 };
 
 /// What became of a cancel.
@@ -44,8 +50,8 @@ impl Table {
             tokens_out: ended.tokens_out,
             decode: ended.decode_time(self.now()),
         };
-        self.leave_transcript(&ended);
         drop(ended);
+        self.keep(task, error);
         logs::stream_ended(&record, &end, error);
         self.shared.stages.live_tasks.leave();
         self.retain(record.id);
@@ -68,19 +74,59 @@ impl Table {
             .push((Arc::clone(&record.pool), run.lease));
     }
 
-    /// Hands what the stream amounted to over to the store.
-    fn leave_transcript(&self, ended: &Task) {
-        let store = &self.shared.store;
-        let events = match store.transcripts() {
-            Transcripts::Off => return,
-            Transcripts::Metadata => None,
-            Transcripts::Full => Some(ended.log.to_vec(Audience::Plain)),
-        };
-        store.file(Transcript {
-            record: Arc::clone(&ended.record),
+    /// Hands what became of the task over to the store. Where its end is a promise, nobody is told of it
+    /// before it is on the disk.
+    fn keep(&self, task: &Shown, error: Option<&ApiError>) {
+        let mut ended = task.borrow_mut();
+        let (store, record) = (&self.shared.store, &ended.record);
+        if store.transcripts() == Transcripts::Off && !record.is_promised {
+            return;
+        }
+        let is_awaited = record.is_promised && store.durability() == Durability::Fsync;
+        let events = store.transcripts() == Transcripts::Full;
+        let report = Ended {
+            record: Arc::clone(record),
             view: ended.view(),
-            events,
-        });
+            events: events.then(|| ended.log.to_vec(Audience::Plain)),
+            kept: is_awaited.then(|| self.when_kept(record.id)),
+        };
+        if is_awaited {
+            ended.await_keeping(error.is_some_and(|error| error.code == Code::Canceled));
+        }
+        drop(ended);
+        store.ended(report);
+    }
+
+    fn when_kept(&self, task: Uuid) -> Kept {
+        let (shared, me) = (Arc::clone(&self.shared), self.me.0);
+        Box::new(move || {
+            readiness::tell(&shared, me, Message::Kept { task });
+            shared.mailboxes[me].ring();
+        })
+    }
+
+    /// The end of a task is on the disk, or never will be: its readers may have it.
+    pub fn kept(&mut self, id: Uuid) {
+        if let Some(task) = self.get(id) {
+            task.borrow_mut().kept();
+        }
+    }
+
+    /// A promise could not be written down, and its caller was told that there is none.
+    pub fn break_promise(&mut self, id: Uuid) {
+        match self.get(id) {
+            Some(task) if !task.borrow().has_ended() && self.take_back(&task) => {
+                let error = ApiError::new(Code::Internal, "the daemon's disk has failed");
+                self.fail(&task, &error);
+                self.reuse_slots();
+            }
+            Some(_) => {}
+            None => {
+                if let Some(home) = self.shared.directory.home(id) {
+                    self.outbox.send(home, Message::BreakPromise { task: id });
+                }
+            }
+        }
     }
 
     /// The session's budgets pay for what was spent.
@@ -101,7 +147,10 @@ impl Table {
             let Some(oldest) = self.ended.pop_front() else {
                 return;
             };
-            self.tasks.remove(&oldest);
+            if let Some(forgotten) = self.tasks.remove(&oldest) {
+                // Its readers wait for nobody else.
+                forgotten.borrow_mut().kept();
+            }
             self.shared.directory.forget(oldest);
         }
     }
@@ -198,10 +247,36 @@ impl Table {
         self.reuse_slots();
     }
 
-    /// The grace is over: every task ends with an error event.
+    /// The grace is over. What the journal knows and nobody has read a word of is left for the daemon's next
+    /// life; every other task ends with an error event.
     pub fn end_all(&mut self) {
+        self.suspend();
         let error = ApiError::new(Code::PoolDraining, "the daemon is shutting down");
         self.end_where(|_| true, &error);
+    }
+
+    fn suspend(&mut self) {
+        let tasks = self.tasks.values();
+        let may_wait: Vec<Shown> = tasks
+            .filter(|task| task.borrow().may_wait_for_the_next_life())
+            .map(Rc::clone)
+            .collect();
+        for task in may_wait {
+            // In transit: its new home sees to it.
+            if !self.take_back(&task) {
+                continue;
+            }
+            let mut suspended = task.borrow_mut();
+            let id = suspended.record.id;
+            logs::suspended(&suspended.record);
+            if let Phase::Running(run) = &suspended.phase {
+                self.running.remove(&run.sequence);
+            }
+            suspended.leave();
+            self.tasks.remove(&id);
+            self.shared.directory.forget(id);
+            self.shared.stages.live_tasks.leave();
+        }
     }
 
     /// Every task of these pools ends with an error event.

@@ -85,6 +85,9 @@ impl Table {
         let waited = now.since(record.admitted);
         self.counters(&record.pool)
             .first_token(record.class(), waited);
+        if record.is_promised {
+            self.shared.store.begun(record.id);
+        }
         if let Phase::Running(run) = &task.phase {
             logs::stream_started(record, &run.replica, task.tokens_in);
         }

@@ -1,0 +1,413 @@
+//! The journal: tasks that were promised, and what became of them.
+//!
+//! ```text
+//!   accepted ──► promise ──────────────────────────► outcome ──► forgotten, the oldest first
+//!                   └─ its text begins: a mark ─┘
+//! ```
+//!
+//! A promise holds the request as it came, so that the task can be admitted again. Once its text has begun, somebody may have
+//! read of it, and it is not begun again: a daemon that finds the mark after a crash ends the task with
+//! an error ([`super::recovery`]). An outcome is what `GET /v2/tasks/{id}` says, and no word of what was
+//! asked or generated: of the request only a digest stays, to know it again.
+//!
+//! A task may end on another shard before its own has handed the promise in. So what comes second finds what
+//! came first, whichever that is.
+
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+use orchestratord_sched::{TaskState, placement::Basis};
+use redb::{ReadableTable as _, TableDefinition, TableHandle as _};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Fault, Store, Work, artifact::Viewer, books::Books, settings::Durability, transcript};
+use crate::{
+    api::{
+        self,
+        error::{ApiError, Code},
+        task::{Placement, Streams, Submission, TaskView, Timings},
+    },
+    digest::Digest,
+    shared::record::TaskRecord,
+};
+
+/// Tasks that were accepted and have not ended, by their ids, as JSON.
+pub const PROMISES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("task_promises");
+/// Tasks whose text has begun.
+pub const BEGUN: TableDefinition<'_, u128, ()> = TableDefinition::new("task_begun");
+/// Tasks that have ended, by their ids, as JSON.
+pub const OUTCOMES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("task_outcomes");
+/// The ids of those, in the order of their ends.
+pub const OUTCOME_AGES: TableDefinition<'_, u64, u128> = TableDefinition::new("task_outcome_ages");
+
+/// Where a task waits: enough to make the pool again, if a worker had brought it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PoolName {
+    /// Its id.
+    pub id: String,
+    /// Its engine.
+    pub engine: String,
+    /// Its model.
+    pub model: String,
+    /// Slots of a replica.
+    pub slots: u32,
+}
+
+/// A task that was accepted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Promise {
+    /// Its id.
+    pub id: Uuid,
+    /// Its place among all promises: the smallest was given first. The store's own.
+    #[serde(default)]
+    pub number: u64,
+    /// Whose it is, as [`crate::identity::Identity`] is written.
+    pub owner: String,
+    /// Of the request that brought it.
+    pub correlation_id: String,
+    /// Of the same, as 32 hexadecimal digits.
+    pub trace_id: String,
+    /// With which its text can be had again.
+    pub seed: u64,
+    /// Where it waits.
+    pub pool: PoolName,
+    /// What made that pool the one.
+    pub chosen_by: String,
+    /// When, in milliseconds since 1970.
+    pub admitted_unix_ms: u64,
+    /// Until when its last token is wanted, likewise.
+    pub deadline_unix_ms: Option<u64>,
+    /// What was answered.
+    pub answer: Answer,
+    /// The request, word for word.
+    pub body: String,
+}
+
+/// What the caller was told that can't be told from the task.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// See [`crate::api::task::Accepted`].
+    pub queue_position: u32,
+    /// Likewise.
+    pub predicted_start_ms: u64,
+    /// Likewise.
+    pub backoff_ms: u64,
+}
+
+/// What became of a task.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Whose it was.
+    owner: String,
+    /// What is said of it.
+    view: Value,
+    /// The request and its answer, once the promise has come.
+    #[serde(default)]
+    asked: Option<Asked>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Asked {
+    request: Digest,
+    answer: Answer,
+}
+
+impl Promise {
+    /// What is said of the task if it ends at once, with this error.
+    pub fn failed(&self, code: Code, now_ms: u64) -> Value {
+        let submission = Submission::parse(self.body.as_bytes()).ok();
+        let view = TaskView {
+            task_id: self.id,
+            state: TaskState::Failed.name(),
+            session_id: submission.as_ref().and_then(|it| it.session_id),
+            priority: submission.map_or_else(Default::default, |it| it.priority),
+            queue_position: self.answer.queue_position,
+            predicted_start_ms: self.answer.predicted_start_ms,
+            timings: Timings {
+                admitted_ms: self.admitted_unix_ms,
+                ended_ms: Some(now_ms),
+                ..Timings::default()
+            },
+            placement: Placement {
+                pool_id: self.pool.id.clone(),
+                replica_id: None,
+                chosen_by: self.basis().name(),
+            },
+            tokens_in: 0,
+            tokens_out: 0,
+            error: Some(code.name()),
+            transcript_artifact_id: None,
+            streams: Streams::of(self.id),
+        };
+        said(&view)
+    }
+
+    /// What made its pool the one.
+    pub fn basis(&self) -> Basis {
+        let mut all = Basis::ALL.into_iter();
+        let named = all.find(|basis| basis.name() == self.chosen_by);
+        named.unwrap_or(Basis::Auto)
+    }
+
+    fn asked(&self) -> Asked {
+        Asked {
+            request: Digest::of(self.body.as_bytes()),
+            answer: self.answer,
+        }
+    }
+}
+
+/// Writes a promise down.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn promise(books: &mut Books<'_>, mut promise: Promise) -> Result<(), Fault> {
+    let key = promise.id.as_u128();
+    if let Some(mut outcome) = read::<Outcome>(books, OUTCOMES, key)? {
+        outcome.asked = Some(promise.asked());
+        return write(books, OUTCOMES, key, &outcome);
+    }
+    promise.number = books.ledger.next_promise;
+    books.ledger.next_promise += 1;
+    write(books, PROMISES, key, &promise)
+}
+
+/// Writes down that a task's text has begun.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn begin(books: &mut Books<'_>, id: Uuid) -> Result<(), Fault> {
+    books.write(BEGUN)?.insert(id.as_u128(), ())?;
+    Ok(())
+}
+
+/// Writes down what became of a task, and forgets what became of the oldest if there are too many.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn end(books: &mut Books<'_>, id: Uuid, owner: &str, view: Value) -> Result<(), Fault> {
+    let key = id.as_u128();
+    let promise = read::<Promise>(books, PROMISES, key)?;
+    books.write(PROMISES)?.remove(key)?;
+    books.write(BEGUN)?.remove(key)?;
+    let outcome = Outcome {
+        owner: owner.to_owned(),
+        view,
+        asked: promise.as_ref().map(Promise::asked),
+    };
+    write(books, OUTCOMES, key, &outcome)?;
+    let mut ages = books.write(OUTCOME_AGES)?;
+    let newest = ages.last()?.map(|(number, _)| number.value());
+    ages.insert(newest.map_or(0, |newest| newest + 1), key)?;
+    drop(ages);
+    books.ledger.outcomes += 1;
+    forget_old(books)
+}
+
+fn forget_old(books: &mut Books<'_>) -> Result<(), Fault> {
+    while books.ledger.outcomes > books.settings.outcomes_max {
+        let mut ages = books.write(OUTCOME_AGES)?;
+        let oldest = ages.pop_first()?.map(|(_, key)| key.value());
+        drop(ages);
+        let Some(key) = oldest else {
+            return Ok(());
+        };
+        books.write(OUTCOMES)?.remove(key)?;
+        books.ledger.outcomes -= 1;
+        books.ledger.forgotten.push(Uuid::from_u128(key));
+    }
+    Ok(())
+}
+
+/// What became of a task, for a caller who may know of it.
+///
+/// # Errors
+///
+/// When the disk fails; within, when there is none.
+pub fn find(
+    books: &mut Books<'_>,
+    id: Uuid,
+    viewer: &Viewer,
+) -> Result<Result<Value, ApiError>, Fault> {
+    let outcome = read::<Outcome>(books, OUTCOMES, id.as_u128())?;
+    let seen = outcome.filter(|outcome| viewer.sees(&outcome.owner));
+    let view = seen.map(|outcome| outcome.view);
+    Ok(view.ok_or_else(ApiError::task_not_found))
+}
+
+/// What was answered to the request that brought a task which has ended, if this is the same of the same
+/// caller.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn answered(
+    books: &mut Books<'_>,
+    id: Uuid,
+    owner: &str,
+    body: &[u8],
+) -> Result<Option<Answer>, Fault> {
+    let outcome = read::<Outcome>(books, OUTCOMES, id.as_u128())?;
+    Ok(outcome
+        .filter(|outcome| outcome.owner == owner)
+        .and_then(|outcome| outcome.asked)
+        .filter(|asked| asked.request == Digest::of(body))
+        .map(|asked| asked.answer))
+}
+
+fn read<T: DeserializeOwned>(
+    books: &Books<'_>,
+    table: TableDefinition<'static, u128, &'static [u8]>,
+    key: u128,
+) -> Result<Option<T>, Fault> {
+    let bytes = {
+        let table = books.read(table)?;
+        let bytes = table.get(key)?;
+        bytes.map(|bytes| bytes.value().to_vec())
+    };
+    let name = Uuid::from_u128(key).to_string();
+    bytes.map_or(Ok(None), |bytes| books.decode(table.name(), &name, &bytes))
+}
+
+fn write(
+    books: &Books<'_>,
+    table: TableDefinition<'static, u128, &'static [u8]>,
+    key: u128,
+    record: &impl Serialize,
+) -> Result<(), Fault> {
+    let bytes = api::json(record);
+    books.write(table)?.insert(key, bytes.as_slice())?;
+    Ok(())
+}
+
+fn said(view: &TaskView) -> Value {
+    serde_json::to_value(view).expect("our own types have string keys and serialize infallibly")
+}
+
+/// Told when an end is on the disk, or could not be written.
+pub type Kept = Box<dyn FnOnce() + Send>;
+
+/// A task that has ended, on its way to the disk.
+pub struct Ended {
+    /// What was decided about it.
+    pub record: Arc<TaskRecord>,
+    /// How it stands.
+    pub view: TaskView,
+    /// Its events as its readers have them, if they are to be kept.
+    pub events: Option<Vec<u8>>,
+    /// Who waits for it to be there.
+    pub kept: Option<Kept>,
+}
+
+impl Work for Ended {
+    fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault> {
+        let Self {
+            record,
+            view,
+            events,
+            ..
+        } = self;
+        view.transcript_artifact_id = transcript::file(books, record, view, events.as_deref())?;
+        if !record.is_promised {
+            return Ok(());
+        }
+        end(books, record.id, &record.owner.to_string(), said(view))
+    }
+
+    fn settle(self: Box<Self>, store: &Store, committed: bool) {
+        let Self {
+            record, view, kept, ..
+        } = *self;
+        if committed {
+            if record.is_promised {
+                store.outcomes.insert(record.id);
+            }
+            if let Some(id) = view.transcript_artifact_id {
+                // Its first transcript is its only one.
+                let _ = record.transcript.set(id);
+            }
+        }
+        if let Some(kept) = kept {
+            kept();
+        }
+    }
+}
+
+/// The mark that a text has begun, on its way to the disk.
+struct Begun(Uuid);
+
+impl Work for Begun {
+    fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault> {
+        begin(books, self.0)
+    }
+
+    fn settle(self: Box<Self>, _store: &Store, _committed: bool) {}
+}
+
+/// A promise that can't be held, on its way to the disk.
+struct GivenUp {
+    promise: Promise,
+    code: Code,
+}
+
+impl Work for GivenUp {
+    fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault> {
+        let view = self.promise.failed(self.code, books.now_ms);
+        end(books, self.promise.id, &self.promise.owner, view)
+    }
+
+    // If it could not be written, it is tried again at the next start.
+    fn settle(self: Box<Self>, store: &Store, committed: bool) {
+        if committed {
+            store.outcomes.insert(self.promise.id);
+        }
+    }
+}
+
+impl Store {
+    /// What the answer to a task is worth.
+    pub fn durability(&self) -> Durability {
+        self.settings.durability
+    }
+
+    /// Whether a task of this id has ended, and it is kept how.
+    pub fn has_outcome(&self, id: Uuid) -> bool {
+        self.outcomes.contains(&id)
+    }
+
+    /// Has a promise written down, and told when it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits already, or the daemon is going.
+    pub fn promise(
+        &self,
+        given: Promise,
+    ) -> Result<oneshot::Receiver<Result<(), ApiError>>, ApiError> {
+        self.ask(move |books| promise(books, given).map(Ok))
+    }
+
+    /// Has it written down, in its time, that a task's text has begun.
+    pub fn begun(&self, id: Uuid) {
+        self.gather(Box::new(Begun(id)));
+    }
+
+    /// Has it written down that a promise can't be held.
+    pub fn give_up(&self, promise: Promise, code: Code) {
+        self.gather(Box::new(GivenUp { promise, code }));
+    }
+
+    /// Has it written down what became of a task: at once if somebody waits for that.
+    pub fn ended(&self, ended: Ended) {
+        let is_awaited = ended.kept.is_some();
+        self.gather(Box::new(ended));
+        if is_awaited {
+            self.hurry();
+        }
+    }
+}
