@@ -90,9 +90,49 @@ impl Client {
             answer.extend_from_slice(bytes);
             Ok(())
         })?;
-        let answer = serde_json::from_slice(&answer)
-            .map_err(|error| Failure::new("reading an answer", error))?;
-        Ok((status, answer))
+        Ok((status, json(&answer)?))
+    }
+
+    /// Asks for JSON; the status, and what came.
+    ///
+    /// # Errors
+    /// If the answer is not JSON, or there is none.
+    pub fn get(&mut self, target: &str) -> Result<(u16, Value), Failure> {
+        let mut answer = Vec::new();
+        let status = self.exchange(Method::Get, target, b"", |bytes| {
+            answer.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok((status, json(&answer)?))
+    }
+
+    /// Reads a task's events to the last one, and says which that was, and its data.
+    ///
+    /// # Errors
+    /// If the stream is cut before.
+    pub fn last_event(&mut self, events: &str) -> Result<(String, Value), Failure> {
+        let mut decoder = sse::Decoder::new(EVENT_BYTES_MAX);
+        let mut last = (String::new(), Value::Null);
+        let status = self.exchange(Method::Get, events, b"", |mut bytes| {
+            while let Some(event) = decoder
+                .decode(&mut bytes)
+                .map_err(|error: sse::TooLong| error.to_string())?
+            {
+                let data = serde_json::from_slice(event.data);
+                last = (
+                    String::from_utf8_lossy(event.event).into_owned(),
+                    data.map_err(|error| error.to_string())?,
+                );
+            }
+            Ok(())
+        })?;
+        match (status, last.0.as_str()) {
+            (200, "end" | "error") => Ok(last),
+            _ => Err(Failure(format!(
+                "{events} was answered {status}, and its last event was `{}`",
+                last.0
+            ))),
+        }
     }
 
     /// Reads a task's events to the last one.
@@ -170,4 +210,12 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// What a body says; nothing, if there is none.
+fn json(body: &[u8]) -> Result<Value, Failure> {
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(body).map_err(|error| Failure::new("reading an answer", error))
 }

@@ -12,22 +12,61 @@ pub struct Daemon {
     child: Child,
     /// Kept open: a daemon whose output nobody takes would be told so.
     _stdout: BufReader<ChildStdout>,
-    data: PathBuf,
+    /// Its data, if they end with it.
+    _data: Option<Folder>,
     /// Where it listens.
     pub addr: SocketAddr,
 }
 
+/// A folder that goes when nobody needs it any more.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// One for data, of this process.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("orchestratord-bench-{}", std::process::id())))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 impl Daemon {
-    /// Builds the release profile, starts it with these arguments, and waits until it serves.
+    /// Builds the daemon, starts it with these arguments, and waits until it serves.
     ///
     /// # Errors
     /// If it does not build or does not start.
     pub fn start(arguments: &[String]) -> Result<Self, Failure> {
-        let program = build()?;
-        let data = std::env::temp_dir().join(format!("orchestratord-load-{}", std::process::id()));
+        let (program, data) = (build()?, Folder::new());
+        let mut daemon = Self::start_in(data.path(), &program, arguments)?;
+        daemon._data = Some(data);
+        Ok(daemon)
+    }
+
+    /// Starts a program that was [built](build) with its data in this folder, which stays.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_in(data: &Path, program: &Path, arguments: &[String]) -> Result<Self, Failure> {
         let mut child = Command::new(program)
             .args(["--addr", "127.0.0.1:0", "--log", "warn", "--data-dir"])
-            .arg(&data)
+            .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
@@ -46,9 +85,20 @@ impl Daemon {
         Ok(Self {
             child,
             _stdout: stdout,
-            data,
+            _data: None,
             addr,
         })
+    }
+
+    /// Ends it as a machine that fails would.
+    ///
+    /// # Errors
+    /// If it has ended before.
+    pub fn kill(mut self) -> Result<(), Failure> {
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        killed
+            .map(drop)
+            .map_err(|error| Failure::new("killing the daemon", error))
     }
 }
 
@@ -57,7 +107,6 @@ impl Drop for Daemon {
         // It may have ended already; then there is nothing left to stop.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.data);
     }
 }
 
@@ -66,16 +115,19 @@ fn address(banner: &str) -> Option<SocketAddr> {
     banner.split("http://").nth(1)?.trim().parse().ok()
 }
 
-fn build() -> Result<PathBuf, Failure> {
+/// Builds the daemon as this program was built; where it is.
+///
+/// # Errors
+/// If it does not build.
+pub fn build() -> Result<PathBuf, Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (profile, folder) = match cfg!(debug_assertions) {
+        true => ("dev", "debug"),
+        false => ("release", "release"),
+    };
     let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "orchestratord",
-        ])
+        .args(["build", "--quiet", "--package", "orchestratord"])
+        .args(["--profile", profile])
         .current_dir(&root)
         .status()
         .map_err(|error| Failure::new("building the daemon", error))?;
@@ -84,10 +136,8 @@ fn build() -> Result<PathBuf, Failure> {
     }
     // It was built by the same cargo into the same folder as this program.
     let here = std::env::current_exe().map_err(|error| Failure::new("finding myself", error))?;
-    let target = here
-        .ancestors()
-        .find(|folder| folder.join("release").is_dir());
-    let program = target.map(|target| target.join("release/orchestratord"));
+    let target = here.ancestors().find(|target| target.join(folder).is_dir());
+    let program = target.map(|target| target.join(folder).join("orchestratord"));
     program.ok_or_else(|| Failure("the daemon was built and can't be found".to_owned()))
 }
 
