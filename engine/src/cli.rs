@@ -186,6 +186,10 @@ pub struct ServeArguments {
     #[command(flatten)]
     pub binding: crate::control::settings::BindingArguments,
 
+    /// How they are reached.
+    #[command(flatten)]
+    pub link: crate::settings::link::LinkArguments,
+
     /// Bytes of a request body; a larger one is refused with 413.
     #[arg(long, env = "ORCHD_BODY_MAX_BYTES", default_value_t = 1 << 20)]
     pub body_max_bytes: u64,

@@ -11,8 +11,8 @@
 //! | [`shared`] | no thread: the only state that several threads touch |
 //!
 //! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`], [`recover`]) or belongs to no
-//! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`logs`], [`trace`], [`endpoint`], [`keeper`],
-//! [`clock`]).
+//! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`logs`], [`trace`], [`endpoint`], [`roots`],
+//! [`keeper`], [`clock`]).
 //! [`daemon::Daemon::start`] introduces them to each other.
 
 pub mod api;
@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod preflight;
 pub mod provision;
 pub mod recover;
+pub mod roots;
 pub mod settings;
 pub mod shard;
 pub mod shared;

@@ -8,6 +8,7 @@ pub mod bounds;
 pub mod engine;
 pub mod file;
 pub mod layers;
+pub mod link;
 pub mod pool;
 pub mod schema;
 
@@ -17,6 +18,7 @@ use orchestratord_sched::{budget::Allowance, session::SessionRules};
 
 use self::{
     bounds::within,
+    link::LinkSettings,
     pool::{Admission, PoolSettings, PoolStanza},
 };
 use crate::{
@@ -150,6 +152,8 @@ pub struct Limits {
     pub sessions: SessionSettings,
     /// How servers are found and bound.
     pub binding: BindingSettings,
+    /// How they are reached.
+    pub link: LinkSettings,
 }
 
 /// Everything the daemon was told, checked.
@@ -198,6 +202,7 @@ impl Settings {
                     policy: arguments.admission_policy.into(),
                 },
             )?,
+            link: LinkSettings::check(&arguments.link)?,
         };
         Ok(Self {
             fixed,
