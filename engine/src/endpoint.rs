@@ -12,14 +12,24 @@ use std::{
     str::FromStr,
 };
 
-use http::Uri;
+use http::{Uri, uri::Scheme};
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
+
+/// Whom a connection leads to. Connections to two that differ in anything are never taken for each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// What is connected to.
+    pub addr: SocketAddr,
+    /// For whom its certificate must be, if it is to be encrypted.
+    pub tls: Option<ServerName<'static>>,
+}
 
 /// A server's address, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// What is connected to.
-    pub addr: SocketAddr,
+    /// Whom connections lead to.
+    pub peer: Peer,
     /// The `Host` field.
     pub host: String,
     /// What stands before each path, without a slash at its end; often nothing.
@@ -29,7 +39,7 @@ pub struct Endpoint {
 /// Why a URL is not called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadEndpoint {
-    /// It is not `http://host[:port][/path]`.
+    /// It is not `http://host[:port][/path]`, nor the same with `https`.
     Malformed,
     /// Its host has no address.
     Unresolved,
@@ -40,7 +50,9 @@ pub enum BadEndpoint {
 impl fmt::Display for BadEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "the `url` must be http://host:port, with a path if need be",
+            Self::Malformed => {
+                "the `url` must be http://host:port or https://host:port, with a path if need be"
+            }
             Self::Unresolved => "the host of the `url` has no address",
             Self::Forbidden => {
                 "the `url` leads to a network that engines may not be in; --engine-networks allows more"
@@ -57,8 +69,7 @@ impl Endpoint {
     /// Why it is not called.
     pub fn resolve(url: &str, networks: &Networks) -> Result<Self, BadEndpoint> {
         let uri: Uri = url.parse().map_err(|_| BadEndpoint::Malformed)?;
-        let (Some("http"), Some(authority), None) =
-            (uri.scheme_str(), uri.authority(), uri.query())
+        let (Some(scheme), Some(authority), None) = (uri.scheme(), uri.authority(), uri.query())
         else {
             return Err(BadEndpoint::Malformed);
         };
@@ -70,7 +81,15 @@ impl Endpoint {
             .host()
             .trim_start_matches('[')
             .trim_end_matches(']');
-        let port = authority.port_u16().unwrap_or(80);
+        let (port, tls) = if *scheme == Scheme::HTTPS {
+            let name = ServerName::try_from(host).map_err(|_| BadEndpoint::Malformed)?;
+            (443, Some(name.to_owned()))
+        } else if *scheme == Scheme::HTTP {
+            (80, None)
+        } else {
+            return Err(BadEndpoint::Malformed);
+        };
+        let port = authority.port_u16().unwrap_or(port);
         let mut addrs = (host, port)
             .to_socket_addrs()
             .map_err(|_| BadEndpoint::Unresolved)?
@@ -80,7 +99,7 @@ impl Endpoint {
             return Err(BadEndpoint::Forbidden);
         }
         Ok(Self {
-            addr,
+            peer: Peer { addr, tls },
             host: authority.as_str().to_owned(),
             base_path: uri.path().trim_end_matches('/').to_owned(),
         })
@@ -88,12 +107,16 @@ impl Endpoint {
 
     /// Whether it is on this machine for certain.
     pub fn is_loopback(&self) -> bool {
-        self.addr.ip().to_canonical().is_loopback()
+        self.peer.addr.ip().to_canonical().is_loopback()
     }
 
-    /// The URL of a path on it, by its address.
+    /// The URL of a path on it. Its host is not to be looked up again.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{}{path}", self.addr, self.base_path)
+        let scheme = match self.peer.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}{}{path}", self.host, self.base_path)
     }
 }
 
@@ -152,13 +175,24 @@ mod tests {
     #[test]
     fn a_url_is_an_address_a_host_and_a_path() {
         let endpoint = resolve("http://127.0.0.1:8000/engines/a/").unwrap();
-        assert_eq!(endpoint.addr, "127.0.0.1:8000".parse().unwrap());
+        assert_eq!(endpoint.peer.addr, "127.0.0.1:8000".parse().unwrap());
+        assert_eq!(endpoint.peer.tls, None);
         assert_eq!(endpoint.host, "127.0.0.1:8000");
         assert_eq!(
             endpoint.url("/health"),
             "http://127.0.0.1:8000/engines/a/health"
         );
         assert_eq!(resolve("http://[::1]:80").unwrap().base_path, "");
+    }
+
+    #[test]
+    fn at_https_a_certificate_must_be_for_the_host_that_the_url_names() {
+        let endpoint = resolve("https://localhost/a/").unwrap();
+        assert_eq!(endpoint.peer.addr.port(), 443);
+        assert_eq!(endpoint.peer.tls, Some("localhost".try_into().unwrap()));
+        assert_eq!(endpoint.url("/health"), "https://localhost/a/health");
+        let endpoint = resolve("https://[::1]:8443").unwrap();
+        assert_eq!(endpoint.peer.tls, Some("::1".try_into().unwrap()));
     }
 
     #[test]
@@ -170,6 +204,7 @@ mod tests {
             "file:///etc/passwd",
             "http://me:secret@127.0.0.1/",
             "http://127.0.0.1/?to=elsewhere",
+            "https://no_name-:8443",
         ] {
             assert_eq!(resolve(url), Err(BadEndpoint::Malformed), "{url}");
         }

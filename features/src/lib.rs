@@ -4,6 +4,7 @@
 //!
 //! - [`run`] builds the daemon and runs the features (`runner` → `program`, `daemon`, `world`);
 //! - `driver` pretends devices that are not there;
+//! - `certificate` makes what engines at https show;
 //! - `sandbox` takes away from the daemon what a container would;
 //! - `steps/` says what the sentences mean, one file per noun;
 //! - `client` speaks for ordinary callers, through a library that knows nothing of us;
@@ -15,6 +16,7 @@
 //!
 //! Nothing of the project's own is imported. Two mistakes that agree would look like one truth.
 
+mod certificate;
 mod chunked;
 mod claim;
 mod client;

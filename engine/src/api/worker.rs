@@ -18,7 +18,7 @@ pub struct RegisterRequest {
     replica_id: String,
     /// `llamacpp` `vllm` `sglang` `tgi` `triton` `openai` `mock`.
     engine: String,
-    /// Where it listens: `http://host:port`.
+    /// Where it listens: `http://host:port` or `https://host:port`.
     url: String,
     /// Tasks that it can decode at a time.
     slots: u32,

@@ -200,7 +200,7 @@ impl Supervisor {
     fn await_ready(&self, child: &mut Child, url: &str) -> Result<(), Ended> {
         let endpoint = Endpoint::resolve(url, &Networks::default())
             .map_err(|bad| Ended::InVain(bad.to_string()))?;
-        let agent = watch::agent();
+        let agent = watch::agent(&endpoint, &self.shared.limits().link.roots);
         let give_up = self.shared.clock.elapsed() + self.process.ready_timeout;
         while watch::ask(&agent, self.kind, &endpoint).is_err() {
             if let Some(status) = ended(child) {

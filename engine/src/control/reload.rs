@@ -139,7 +139,7 @@ fn replace(shared: &Arc<Shared>, pool_id: &str, target: Target) -> Result<Replac
         .map_err(|error| error.problem)
         .and_then(|()| bring_servers(shared, old, &new))
         .and_then(|()| await_probes(shared, &new, give_up))
-        .and_then(|()| try_servers(&new));
+        .and_then(|()| try_servers(shared, &new));
     if let Err(cause) = ready {
         retire_replicas(shared, &new);
         return Err(cause);
@@ -190,11 +190,12 @@ fn bring_servers(shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) -> Result<()
 }
 
 /// Each server generates with the new model once before it is asked to in earnest.
-fn try_servers(new: &Pool) -> Result<(), String> {
+fn try_servers(shared: &Shared, new: &Pool) -> Result<(), String> {
+    let roots = shared.limits().link.roots.clone();
     new.replicas
         .iter()
         .try_for_each(|(_, replica)| match &replica.reach {
-            Reach::Remote(remote) => trial::generate(new.kind, remote),
+            Reach::Remote(remote) => trial::generate(new.kind, remote, &roots),
             Reach::Local(_) => Ok(()),
         })
 }

@@ -4,8 +4,8 @@
 //! pool is given another model, each of its servers has to generate with it.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -14,13 +14,17 @@ use orchestratord_gpu::{
     exchange::{self, Exchange, Target},
 };
 use orchestratord_http::client;
+use rustls::{ClientConnection, StreamOwned};
 
-use crate::shared::replica::Remote;
+use crate::{
+    roots::{self, Roots},
+    shared::replica::Remote,
+};
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it may be silent: it may have to load the model first.
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long it may be silent, or take nothing: it may have to load the model first.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
 const READ_BYTES: usize = 16 * 1024;
 
 /// Has the server generate a token of its model.
@@ -28,7 +32,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// # Errors
 ///
 /// Why it did not, in words that name no address.
-pub fn generate(kind: EngineKind, remote: &Remote) -> Result<(), String> {
+pub fn generate(kind: EngineKind, remote: &Remote, roots: &Roots) -> Result<(), String> {
     let target = Target {
         kind,
         host: &remote.endpoint.host,
@@ -40,15 +44,33 @@ pub fn generate(kind: EngineKind, remote: &Remote) -> Result<(), String> {
     let mut request = Vec::new();
     let exchange = Exchange::begin(connection, &target, &generation(), &mut request);
     let exchange = exchange.map_err(|fault| fault.to_string())?;
-    converse(remote, &request, exchange)
+    let peer = &remote.endpoint.peer;
+    let socket = connect(peer.addr).map_err(failed)?;
+    let Some(name) = &peer.tls else {
+        return converse(socket, &request, exchange);
+    };
+    let tls = ClientConnection::new(roots.client(), name.clone());
+    let tls = tls.map_err(|error| failed(io::Error::other(error)))?;
+    converse(StreamOwned::new(tls, socket), &request, exchange)
 }
 
-fn converse(remote: &Remote, request: &[u8], mut exchange: Exchange) -> Result<(), String> {
-    let cut = |error: std::io::Error| format!("it does not generate: {}", error.kind());
-    let addr = &remote.endpoint.addr;
-    let mut stream = TcpStream::connect_timeout(addr, CONNECT_TIMEOUT).map_err(cut)?;
-    stream.set_read_timeout(Some(READ_TIMEOUT)).map_err(cut)?;
-    stream.write_all(request).map_err(cut)?;
+fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT)?;
+    socket.set_read_timeout(Some(SILENCE_TIMEOUT))?;
+    socket.set_write_timeout(Some(SILENCE_TIMEOUT))?;
+    Ok(socket)
+}
+
+fn failed(error: io::Error) -> String {
+    format!("it does not generate: {}", roots::why(&error))
+}
+
+fn converse(
+    mut stream: impl Read + Write,
+    request: &[u8],
+    mut exchange: Exchange,
+) -> Result<(), String> {
+    stream.write_all(request).map_err(failed)?;
     let mut verdict = Err("it does not generate".to_owned());
     let mut hear = |event| match event {
         Event::Fault(fault) => verdict = Err(fault.to_string()),
@@ -57,7 +79,7 @@ fn converse(remote: &Remote, request: &[u8], mut exchange: Exchange) -> Result<(
     };
     let mut buffer = vec![0; READ_BYTES];
     while !exchange.is_over() {
-        match stream.read(&mut buffer).map_err(cut)? {
+        match stream.read(&mut buffer).map_err(failed)? {
             0 => {
                 exchange.receive_end(&mut hear);
                 break;

@@ -4,7 +4,7 @@
 //! for another's. It asks again after [`INTERVAL`], after a wait that doubles while the server is down,
 //! and at once when a shard found something wrong. It ends when the replica is gone.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use orchestratord_gpu::{
@@ -12,12 +12,22 @@ use orchestratord_gpu::{
     probe::{self, Properties},
 };
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState, breaker::Trust};
-use ureq::Agent;
+use ureq::{
+    Agent,
+    config::Config,
+    http::Uri,
+    unversioned::{
+        resolver::{ResolvedSocketAddrs, Resolver},
+        transport::{DefaultConnector, NextTimeout},
+    },
+};
 
 use super::bind;
 use crate::{
     endpoint::Endpoint,
     logs,
+    roots::{self, Roots},
+    settings::Limits,
     shared::{
         Shared, readiness,
         replica::{Notice, Replica},
@@ -68,7 +78,8 @@ impl Watcher {
     }
 
     fn watch(self) {
-        let agent = agent();
+        let mut limits = self.shared.limits.load_full();
+        let mut agent = self.agent(&limits);
         let mut wait = WAIT_MIN;
         while self.is_wanted() {
             if let Some(rest) = self.rest_of_distrust() {
@@ -76,6 +87,12 @@ impl Watcher {
                     return;
                 }
                 continue;
+            }
+            // The settings may have come to trust others.
+            let limits_now = self.shared.limits.load_full();
+            if !Arc::ptr_eq(&limits, &limits_now) {
+                agent = self.agent(&limits_now);
+                limits = limits_now;
             }
             let rest = match ask(&agent, self.pool.kind, &self.endpoint) {
                 Ok(properties) => {
@@ -100,6 +117,10 @@ impl Watcher {
                 return;
             }
         }
+    }
+
+    fn agent(&self, limits: &Limits) -> Agent {
+        agent(&self.endpoint, &limits.link.roots)
     }
 
     /// How long no task goes there whatever it answers, because they have failed there one after the
@@ -171,22 +192,45 @@ pub fn ask(agent: &Agent, kind: EngineKind, endpoint: &Endpoint) -> Result<Prope
     Err(format!("it answers its probe with {status}"))
 }
 
-/// Speaks to servers and to nobody else: no proxy of the environment, no redirect.
-pub fn agent() -> Agent {
-    Agent::config_builder()
+/// Speaks to this server and to nobody else: no proxy of the environment, no redirect, and no other
+/// address than the one that was checked.
+pub fn agent(endpoint: &Endpoint, roots: &Roots) -> Agent {
+    let config = Agent::config_builder()
+        .tls_config(roots.agents())
         .timeout_global(Some(ANSWER_TIMEOUT))
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .proxy(None)
-        .build()
-        .into()
+        .build();
+    let checked = Checked(endpoint.peer.addr);
+    Agent::with_parts(config, DefaultConnector::default(), checked)
+}
+
+/// The address that was checked, whatever the host resolves to by now.
+#[derive(Debug)]
+struct Checked(SocketAddr);
+
+impl Resolver for Checked {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addrs = self.empty();
+        addrs.push(self.0);
+        Ok(addrs)
+    }
 }
 
 fn get(agent: &Agent, url: &str) -> Result<(u16, Vec<u8>), String> {
     let answer = agent.get(url).call();
     let mut answer = answer.map_err(|error| match error {
-        ureq::Error::Io(error) => format!("it can't be reached: {}", error.kind()),
+        ureq::Error::Io(error) => format!("it can't be reached: {}", roots::why(&error)),
+        ureq::Error::Rustls(error) => {
+            format!("it can't be reached: {}", roots::why_no_tls(&error))
+        }
         ureq::Error::Timeout(_) => "it does not answer in time".to_owned(),
         ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => {
             "it can't be reached".to_owned()

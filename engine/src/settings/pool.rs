@@ -110,7 +110,7 @@ pub struct PoolStanza {
     /// The model's file: what an embedded engine runs instead of the shipped one, and what fills
     /// `{model}` in a command.
     model_file: Option<PathBuf>,
-    /// Servers that generate, as `http://host:port`. Others may register.
+    /// Servers that generate, as `http://host:port` or `https://host:port`. Others may register.
     #[serde(default)]
     urls: Vec<String>,
     /// Whether the daemon starts the engines itself, by the command or else by the usual one.

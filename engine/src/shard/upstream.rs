@@ -8,39 +8,38 @@
 //! hangs up: the connection is closed at once, which is how these servers learn that nobody wants the
 //! text any more. A connection whose answer was read to its end serves the next task.
 
+mod connection;
+
+pub use connection::Idle;
+
 use std::{
-    cell::RefCell, collections::HashMap, convert::Infallible, future::poll_fn, io, net::SocketAddr,
-    pin::Pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
+    convert::Infallible, future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, task::Poll,
+    time::Duration,
 };
 
 use futures_channel::oneshot;
-use futures_lite::{AsyncRead as _, AsyncWrite as _, future};
-use glommio::{
-    channels::local_channel::{LocalReceiver, LocalSender},
-    net::TcpStream,
-};
+use futures_lite::{AsyncRead as _, AsyncWriteExt as _, future};
+use glommio::channels::local_channel::{LocalReceiver, LocalSender};
 use orchestratord_gpu::{
     Event, Fault, Generation, SequenceKey,
-    exchange::{self, Exchange, Target},
+    exchange::{Exchange, Target},
 };
-use orchestratord_http::client;
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex};
 
+use self::connection::{Connection, Stream};
 use super::Shard;
-use crate::shared::{
-    readiness,
-    replica::{Reach, Remote, Replica},
-    snapshot::Pool,
+use crate::{
+    roots,
+    shared::{
+        readiness,
+        replica::{Reach, Remote, Replica},
+        snapshot::Pool,
+    },
 };
 
-/// How long a server may take to accept a connection: it is near, and accepts in a millisecond unless
-/// something is wrong.
+/// How long a server may take to accept a connection and to show who it is: it is near, and does so in
+/// milliseconds unless something is wrong.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections to one server that wait for their next task, on one shard.
-const IDLE_MAX: usize = 32;
-/// How long they wait. Shorter than the keep-alive of any server that we know (uvicorn's default is
-/// 5 s), so that hardly any is closed while a request is on its way.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A generation for a server.
 pub struct Ask {
@@ -64,49 +63,6 @@ pub type HungUp = oneshot::Receiver<Infallible>;
 
 /// Where the table puts what it asks.
 pub type Asks = LocalSender<(Ask, HungUp)>;
-
-/// Connections that wait for their next task.
-#[derive(Default)]
-pub struct Idle(RefCell<HashMap<SocketAddr, Vec<IdleConnection>>>);
-
-struct IdleConnection {
-    connection: Connection,
-    /// When it came here.
-    since: Duration,
-}
-
-/// A connection on which the next request may be written.
-struct Connection {
-    stream: TcpStream,
-    http: client::Connection,
-}
-
-impl Idle {
-    /// The one that was used last.
-    fn take(&self, addr: SocketAddr) -> Option<Connection> {
-        let idle = self.0.borrow_mut().get_mut(&addr)?.pop()?;
-        Some(idle.connection)
-    }
-
-    fn put(&self, addr: SocketAddr, connection: Connection, now: Duration) {
-        let mut idle = self.0.borrow_mut();
-        let idle = idle.entry(addr).or_default();
-        if idle.len() < IDLE_MAX {
-            idle.push(IdleConnection {
-                connection,
-                since: now,
-            });
-        }
-    }
-
-    /// Closes those that have waited too long.
-    pub fn sweep(&self, now: Duration) {
-        self.0.borrow_mut().retain(|_, idle| {
-            idle.retain(|idle| now - idle.since < IDLE_TIMEOUT);
-            !idle.is_empty()
-        });
-    }
-}
 
 /// Carries out what the table asks, for as long as the shard lives.
 pub async fn serve(shard: Rc<Shard>, asks: LocalReceiver<(Ask, HungUp)>) {
@@ -168,33 +124,29 @@ async fn converse(shard: &Rc<Shard>, ask: &Ask) -> Result<(), Fault> {
     let Reach::Remote(remote) = &ask.replica.reach else {
         return Err(Fault::Broken("the engine is no server".into()));
     };
-    let addr = remote.endpoint.addr;
+    let peer = &remote.endpoint.peer;
     // A server may close a connection just when it is used again. Nothing of an answer was there
     // then, so the request is made once more, on a new connection.
-    if let Some(connection) = shard.upstreams.take(addr)
+    if let Some(connection) = shard.upstreams.take(peer)
         && let Said::Something = exchange(shard, ask, remote, connection).await?
     {
         return Ok(());
     }
-    let connection = connect(addr).await.map_err(|error| {
+    let roots = shard.shared.limits().link.roots.clone();
+    let connection = Connection::open(peer, &roots, CONNECT_TIMEOUT).await;
+    let connection = connection.map_err(|error| {
         // No more is sent there until it answers a probe.
-        broke(shard, ask, format!("it can't be reached: {}", error.kind()));
+        broke(
+            shard,
+            ask,
+            format!("it can't be reached: {}", roots::why(&error)),
+        );
         Fault::Broken("the engine can't be reached".into())
     })?;
     match exchange(shard, ask, remote, connection).await? {
         Said::Something => Ok(()),
         Said::Nothing => Err(Fault::Broken("the engine closed the connection".into())),
     }
-}
-
-async fn connect(addr: SocketAddr) -> io::Result<Connection> {
-    let stream = TcpStream::connect_timeout(addr, CONNECT_TIMEOUT).await?;
-    // A request is one write; it must not wait for the acknowledgement of the one before.
-    stream.set_nodelay(true)?;
-    Ok(Connection {
-        stream,
-        http: client::Connection::new(exchange::LIMITS),
-    })
 }
 
 /// What came of a request.
@@ -242,26 +194,21 @@ async fn exchange(
     if let Some(http) = exchange.into_connection() {
         let now = shard.shared.clock.elapsed();
         let connection = Connection { stream, http };
-        shard.upstreams.put(remote.endpoint.addr, connection, now);
+        shard.upstreams.put(&remote.endpoint.peer, connection, now);
     }
     Ok(Said::Something)
 }
 
-async fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match poll_fn(|context| Pin::new(&mut *stream).poll_write(context, bytes)).await? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            count => bytes = &bytes[count..],
-        }
-    }
-    Ok(())
+async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 /// Reads once, and tells the task what it means.
 async fn read(
     shard: &Rc<Shard>,
     ask: &Ask,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     exchange: &mut Exchange,
 ) -> io::Result<usize> {
     poll_fn(|context| {

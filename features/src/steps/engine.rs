@@ -5,6 +5,7 @@ use std::fs;
 use cucumber::{given, then, when};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
+use crate::certificate;
 use crate::claim::{Claim, eventually};
 use crate::engine::Engine;
 use crate::world::World;
@@ -12,9 +13,20 @@ use crate::world::World;
 /// Its address is called by its name.
 #[given(regex = r"^an engine called ([a-z]+)(?: started with (--.+))?$")]
 fn start(world: &mut World, name: String, arguments: String) {
+    let arguments = world.fill(&arguments).holds();
     let engine = Engine::start(world.dir.path(), &name, &arguments).holds();
     world.words.insert(name.clone(), engine.url.clone());
     world.engines.insert(name, engine);
+}
+
+/// Who vouches for it stands in a file of its name, as `alpha-ca.pem`.
+#[given(
+    regex = r"^an engine called ([a-z]+) at https with a certificate for (\S+)(?: started with (--.+))?$"
+)]
+fn start_at_https(world: &mut World, name: String, host: String, arguments: String) {
+    certificate::write(world.dir.path(), &name, &host).holds();
+    let shown = format!("--tls-cert {{dir}}/{name}.pem --tls-key {{dir}}/{name}.key {arguments}");
+    start(world, name, shown);
 }
 
 #[when(regex = r"^the engine ([a-z]+) is killed$")]

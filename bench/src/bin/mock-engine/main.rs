@@ -10,10 +10,12 @@
 mod answer;
 mod asked;
 mod fault;
+mod link;
 mod slots;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -23,11 +25,13 @@ use clap::{Parser, ValueEnum};
 use orchestratord_gpu::{Event, Generation, LocalEngine as _, SequenceKey, Step, mock};
 use orchestratord_http::server::{self, Connection, Request, Response};
 use orchestratord_http::{Limits, Method};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use answer::Answer;
 use asked::{Asked, Route};
 use fault::Fault;
+use link::Link;
 use slots::Slots;
 
 /// A scripted engine.
@@ -54,6 +58,15 @@ struct Arguments {
     /// How it fails: none, refuse, die-after:N, hang-after:N, garbage, status:N, huge-token, endless.
     #[arg(long, default_value = "none")]
     fault: Fault,
+    /// The certificate that it shows; without one it speaks plainly.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// What work has to be asked for with, as Authorization: Bearer.
+    #[arg(long)]
+    key: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,7 +92,7 @@ fn main() -> ExitCode {
     match serve(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("mock-engine can't listen on {addr}: {error}");
+            eprintln!("mock-engine can't serve on {addr}: {error}");
             ExitCode::from(2)
         }
     }
@@ -87,8 +100,19 @@ fn main() -> ExitCode {
 
 fn serve(arguments: Arguments) -> io::Result<()> {
     let listener = TcpListener::bind(arguments.addr)?;
-    println!("mock-engine listens on http://{}", listener.local_addr()?);
+    let tls = arguments
+        .tls_cert
+        .as_deref()
+        .zip(arguments.tls_key.as_deref());
+    let tls = tls.map(|(certificate, key)| link::tls(certificate, key));
+    let tls = tls.transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!(
+        "mock-engine listens on {scheme}://{}",
+        listener.local_addr()?
+    );
     let engine = Arc::new(Engine {
+        tls,
         slots: Slots::new(arguments.slots),
         arguments,
     });
@@ -103,6 +127,7 @@ fn serve(arguments: Arguments) -> io::Result<()> {
 /// What all connections share.
 struct Engine {
     arguments: Arguments,
+    tls: Option<Arc<ServerConfig>>,
     slots: Slots,
 }
 
@@ -115,7 +140,7 @@ fn converse(engine: &Engine, stream: TcpStream) -> io::Result<()> {
     };
     let mut wire = Wire {
         engine,
-        stream,
+        link: Link::accept(stream, engine.tls.as_ref())?,
         connection: Connection::new(limits),
         out: Vec::new(),
     };
@@ -147,7 +172,7 @@ fn converse(engine: &Engine, stream: TcpStream) -> io::Result<()> {
 /// One connection.
 struct Wire<'e> {
     engine: &'e Engine,
-    stream: TcpStream,
+    link: Link,
     connection: Connection,
     out: Vec<u8>,
 }
@@ -163,6 +188,9 @@ impl Wire<'_> {
         } = &self.engine.arguments;
         let (slots, fault) = (*slots, *fault);
         let path = request.target.path();
+        if !self.accepts_key(request) && path != "/health" {
+            return self.refuse(401, "the key is wrong or missing");
+        }
         match (request.method, path, *protocol) {
             (Method::Get, "/health", _) if fault == Fault::Refuse => self.refuse(503, LOADING),
             (Method::Get, "/health", _) => self.reply(200, &json!({"status": "ok"})),
@@ -195,6 +223,14 @@ impl Wire<'_> {
         }
     }
 
+    fn accepts_key(&self, request: &Request) -> bool {
+        let Some(key) = &self.engine.arguments.key else {
+            return true;
+        };
+        let shown = request.fields.get("authorization");
+        shown.and_then(|shown| shown.strip_prefix("Bearer ")) == Some(key)
+    }
+
     fn work(&mut self, route: Route, request: &Request, body: &[u8]) -> io::Result<()> {
         let asked: Value = match serde_json::from_slice(body) {
             Ok(asked) => asked,
@@ -210,7 +246,7 @@ impl Wire<'_> {
             Fault::Refuse => return self.refuse(503, LOADING),
             Fault::Status(status) => return self.refuse(status, "it was told to answer so"),
             Fault::Garbage => {
-                self.stream
+                self.link
                     .write_all(b"\x00\xff no HTTP, and no end of a line")?;
                 return Err(io::Error::other("nothing can follow garbage"));
             }
@@ -294,7 +330,9 @@ impl Wire<'_> {
     /// that leaves.
     fn wait(&mut self, rest: impl Fn() -> Option<Duration>) -> io::Result<()> {
         while let Some(rest) = rest().filter(|rest| !rest.is_zero()) {
-            self.stream.set_read_timeout(Some(rest.min(LONGEST_WAIT)))?;
+            self.link
+                .socket()
+                .set_read_timeout(Some(rest.min(LONGEST_WAIT)))?;
             match self.read() {
                 Ok(true) => {}
                 Ok(false) => return Err(io::ErrorKind::ConnectionAborted.into()),
@@ -302,13 +340,13 @@ impl Wire<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.stream.set_read_timeout(None)
+        self.link.socket().set_read_timeout(None)
     }
 
     /// Takes what the client says; `false` when it has closed its side.
     fn read(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 16 * 1024];
-        let count = self.stream.read(&mut bytes)?;
+        let count = self.link.read(&mut bytes)?;
         self.connection.receive(&bytes[..count]);
         Ok(count > 0)
     }
@@ -335,7 +373,7 @@ impl Wire<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.write_all(&self.out)?;
+        self.link.write_all(&self.out)?;
         self.out.clear();
         Ok(())
     }
