@@ -1,6 +1,6 @@
 Feature: Handoff
   A supervisor that has started an engine leaves a file that says where it is. The daemon follows the
-  folder: a new file is bound within a second, one that changes is bound anew, one that goes is let go, and
+  folder: a new file is bound at once, one that changes is bound anew, one that goes is let go, and
   a broken one harms nobody.
 
   Background:
@@ -22,6 +22,19 @@ Feature: Handoff
     And the client reads /v2/tasks/{task}/events
     Then each end event of the client holds
       | tokens_out | 8 |
+
+  # The folder is made with the file. At the interval alone, its second look would be in an hour.
+  Scenario: what changes is seen at once where the kernel tells
+    Given a daemon started with --handoff-watch-interval-ms 3600000
+    When the handoff file gpu-alpha.json says
+      """
+      {"engine": "openai", "url": "{alpha}", "pool_id": "gpu", "replica_id": "alpha", "slots": 3, "model": {"id": "scripted"}}
+      """
+    Then GET /v2/pools/gpu/health comes to hold
+      | ready | true |
+    When the handoff file gpu-alpha.json is removed
+    Then GET /v2/pools/gpu/health comes to hold
+      | replicas | [] |
 
   Scenario: a file that was there before the daemon is bound too
     Given the handoff file gpu-alpha.json says

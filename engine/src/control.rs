@@ -4,6 +4,7 @@ pub mod bind;
 pub mod device;
 pub mod drain;
 pub mod engines;
+pub mod folder;
 pub mod handoff;
 pub mod output;
 pub mod place;
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam::channel::{Receiver, bounded, select};
+use crossbeam::channel::{Receiver, bounded, never, select};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -158,6 +159,11 @@ fn steer(
 ) {
     let mut rates = Rates::default();
     let mut measured = shared.clock.elapsed();
+    let handoffs = &shared.settings.runtime_dir;
+    let mut handoffs_changed = folder::watch(handoffs).unwrap_or_else(|error| {
+        logs::folder_unwatched(handoffs, &error);
+        never()
+    });
     loop {
         select! {
             recv(stops.0) -> _ => return,
@@ -165,6 +171,11 @@ fn steer(
             recv(commands) -> command => match command {
                 Ok(command) => changes.begin(shared, command),
                 Err(_) => return,
+            },
+            recv(handoffs_changed) -> changed => match changed {
+                Ok(()) => changes.handoffs.look_now(),
+                // The folder can't be watched; the interval serves.
+                Err(_) => handoffs_changed = never(),
             },
             default(changes.wait(shared)) => {}
         }

@@ -297,6 +297,16 @@ pub fn handoff_skipped(file: &Path, reason: &str) {
     );
 }
 
+/// Changes in the handoff folder are not told by the kernel.
+pub fn folder_unwatched(folder: &Path, error: &std::io::Error) {
+    warn!(
+        event = "folder_unwatched",
+        folder = %folder.display(),
+        %error,
+        human = "The handoff folder can't be watched; it is looked at every `handoff_watch_interval_ms` alone.",
+    );
+}
+
 /// A change of a pool that an operator asked for.
 #[derive(Clone, Copy, Debug)]
 pub enum PoolChange {

@@ -1,8 +1,9 @@
 //! The handoff folder: what supervisors have started is bound, what they have stopped is let go.
 //!
-//! The folder is read again and again. Its files are small and few, so each is read whole and compared
-//! with what was there before: times of change lie on some file systems, contents don't. A file that
-//! can't be used is told once and passed over until it changes.
+//! The folder is read again and again: as soon as something changes in it, where the kernel tells
+//! ([`super::folder`]), and at an interval, for where it does not. Its files are small and few, so each is
+//! read whole and compared with what was there before: times of change lie on some file systems, contents
+//! don't. A file that can't be used is told once and passed over until it changes.
 
 use std::{
     collections::HashMap,
@@ -44,6 +45,11 @@ impl Handoffs {
         self.looked.map_or(Duration::ZERO, |looked| {
             interval.saturating_sub(since(looked))
         })
+    }
+
+    /// Something may have changed: the next look is due.
+    pub fn look_now(&mut self) {
+        self.looked = None;
     }
 
     /// What was bound to this pool is bound anew.

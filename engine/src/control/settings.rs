@@ -23,7 +23,7 @@ pub struct BindingArguments {
     )]
     pub runtime_dir: PathBuf,
 
-    /// How often that folder is looked at.
+    /// How often that folder is looked at, beside whenever the kernel tells that something changed.
     #[arg(long, env = "ORCHD_HANDOFF_WATCH_INTERVAL_MS", default_value_t = 1000)]
     pub handoff_watch_interval_ms: u64,
 
