@@ -110,6 +110,11 @@ impl Endpoint {
         self.peer.addr.ip().to_canonical().is_loopback()
     }
 
+    /// Whether nobody between here and there can read what it is told.
+    pub fn keeps_secrets(&self) -> bool {
+        self.peer.tls.is_some() || self.is_loopback()
+    }
+
     /// The URL of a path on it. Its host is not to be looked up again.
     pub fn url(&self, path: &str) -> String {
         let scheme = match self.peer.tls {

@@ -26,8 +26,8 @@ use crate::{
 /// Starts logging; lines are written until the guard is dropped.
 pub fn start(format: LogFormat, level: LevelFilter) -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
-    // What the library of HTTP/2 says of its frames may quote them.
-    let ours = EnvFilter::new(format!("{level},h2=off"));
+    // What the libraries of HTTP say of their messages may quote them.
+    let ours = EnvFilter::new(format!("{level},h2=off,ureq=off,ureq_proto=off"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(ours)
         .with_target(false)

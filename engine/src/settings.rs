@@ -7,6 +7,7 @@
 pub mod bounds;
 pub mod engine;
 pub mod file;
+pub mod key;
 pub mod layers;
 pub mod link;
 pub mod pool;
@@ -18,6 +19,7 @@ use orchestratord_sched::{budget::Allowance, session::SessionRules};
 
 use self::{
     bounds::within,
+    key::EngineKey,
     link::LinkSettings,
     pool::{Admission, PoolSettings, PoolStanza},
 };
@@ -93,6 +95,8 @@ pub struct Fixed {
     pub runtime_dir: PathBuf,
     /// A server that is bound from the start, beside those of the pools.
     pub llamacpp: Option<Candidate>,
+    /// The key that it wants to be shown. What it is holds until the settings are read anew.
+    pub llamacpp_key: Option<EngineKey>,
     /// Threads that compute the embedded model.
     pub compute_threads: u16,
     /// How log lines look.
@@ -123,7 +127,11 @@ impl Fixed {
             ("artifacts_…", self.store.retention != other.store.retention),
             ("trusted_keys", self.store.trusted != other.store.trusted),
             ("runtime_dir", self.runtime_dir != other.runtime_dir),
-            ("llamacpp_…", self.llamacpp != other.llamacpp),
+            (
+                "llamacpp_…",
+                self.llamacpp != other.llamacpp
+                    || self.llamacpp_key.is_some() != other.llamacpp_key.is_some(),
+            ),
             (
                 "compute_threads",
                 self.compute_threads != other.compute_threads,
@@ -181,6 +189,7 @@ impl Settings {
             store: StoreSettings::check(&arguments.store)?,
             runtime_dir: arguments.binding.runtime_dir.clone(),
             llamacpp: arguments.binding.llamacpp()?,
+            llamacpp_key: llamacpp_key(&arguments)?,
             compute_threads: compute_threads(&arguments),
             log_format: arguments.log_format,
             log: arguments.log,
@@ -222,7 +231,9 @@ impl Settings {
     ///
     /// What can't work, with its remedy.
     pub fn load(&self, pool: &PoolStanza) -> Result<PoolSettings, StartError> {
-        pool.check(&self.arguments)
+        let pool = pool.check(&self.arguments)?;
+        pool.check_servers(&self.limits.binding.networks)?;
+        Ok(pool)
     }
 
     /// All pools.
@@ -299,6 +310,21 @@ fn keys(arguments: &ServeArguments) -> Result<Keys, StartError> {
             "mend the file; `orchestratord keys new NAME` prints a stanza that works",
         )
     })
+}
+
+/// The key of the llama.cpp server. The pool that is made for it has it; one of a table has what that says.
+fn llamacpp_key(arguments: &ServeArguments) -> Result<Option<EngineKey>, StartError> {
+    let key = arguments.binding.llamacpp_key()?;
+    let id = &arguments.binding.llamacpp_pool;
+    if key.is_some() && pool::stanzas(arguments).iter().any(|pool| pool.id == *id) {
+        return Err(StartError::new(
+            format!(
+                "the key of the llama.cpp server is that of its pool `{id}`, which has a table"
+            ),
+            "give the pool's table a `key_file` or a `key_env`, and leave out those of the server",
+        ));
+    }
+    Ok(key)
 }
 
 fn data_dir(arguments: &ServeArguments) -> Result<PathBuf, StartError> {

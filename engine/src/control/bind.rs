@@ -21,7 +21,9 @@ use crate::{
     endpoint::{BadEndpoint, Endpoint},
     logs, provision,
     settings::{
+        Fixed,
         engine::EngineSettings,
+        key::EngineKey,
         pool::{PoolSettings, SLOTS_MAX},
     },
     shared::{
@@ -362,14 +364,10 @@ fn stand(shared: &Arc<Shared>, candidate: &Candidate) -> Result<Standing, ApiErr
     endpoint(shared, candidate)?;
     let pool = pool_of(shared, candidate)?;
     let server = server(shared, &pool, candidate)?;
-    let (place, replica) = place(shared, &pool, server).map_err(|error| match error {
-        NoPlace::Full => {
-            let message = "every place of the pool is taken; unbind a replica first";
-            ApiError::new(Code::ReplicaExhausted, message).after(FULL_WAIT)
-        }
-        NoPlace::NoThread => {
-            ApiError::new(Code::Internal, "the machine gives no thread to watch it")
-        }
+    let (place, replica) = place(shared, &pool, server).map_err(|why| match why {
+        NoPlace::Full => ApiError::new(Code::ReplicaExhausted, why.to_string()).after(FULL_WAIT),
+        NoPlace::NoThread => ApiError::new(Code::Internal, why.to_string()),
+        NoPlace::KeyInClear => ApiError::invalid(why.to_string()),
     })?;
     Ok(Standing {
         pool,
@@ -425,6 +423,7 @@ fn new_pool(
 
 /// A pool without a server yet, published.
 pub fn add_pool(shared: &Shared, id: String, engine: EngineSettings, slots: u32) -> Arc<Pool> {
+    let key = llamacpp_key(shared, &id);
     let settings = PoolSettings {
         id,
         engine_version: match &engine {
@@ -438,6 +437,7 @@ pub fn add_pool(shared: &Shared, id: String, engine: EngineSettings, slots: u32)
         device_mask: None,
         sampler_profile_version: None,
         servers: Vec::new(),
+        key,
         stanza: None,
     };
     let (pool, _) = provision::pool(settings, shared.mailboxes.len(), None);
@@ -447,4 +447,17 @@ pub fn add_pool(shared: &Shared, id: String, engine: EngineSettings, slots: u32)
         snapshot
     });
     pool
+}
+
+/// Only the pool of the llama.cpp server has a key that no table says.
+fn llamacpp_key(shared: &Shared, pool_id: &str) -> Option<EngineKey> {
+    let Fixed {
+        llamacpp,
+        llamacpp_key,
+        ..
+    } = &shared.settings;
+    let is_its_pool = llamacpp
+        .as_ref()
+        .is_some_and(|server| server.pool_id == pool_id);
+    llamacpp_key.clone().filter(|_| is_its_pool)
 }

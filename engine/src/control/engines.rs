@@ -57,6 +57,7 @@ impl Engines {
             model: model.clone(),
             slots: pool.settings.slots,
             device_mask: pool.settings.device_mask,
+            key: pool.settings.key.clone(),
             process: process.clone(),
             wanted: is_wanted.clone(),
         };

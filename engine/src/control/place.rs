@@ -1,6 +1,9 @@
 //! Giving a server a place in a pool, and a watcher.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use crossbeam::channel::bounded;
 use orchestratord_sched::{DeviceMask, ReplicaIndex};
@@ -9,6 +12,7 @@ use super::watch::Watcher;
 use crate::{
     endpoint::Endpoint,
     metrics,
+    settings::pool::KEY_IN_CLEAR,
     shared::{
         Shared,
         replica::{Condition, Reach, Remote, Replica},
@@ -56,6 +60,18 @@ pub enum NoPlace {
     Full,
     /// The machine gives no thread to watch it.
     NoThread,
+    /// The pool has a key, and others could read it on its way there.
+    KeyInClear,
+}
+
+impl fmt::Display for NoPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "every place of the pool is taken; unbind a replica first",
+            Self::NoThread => "the machine gives no thread to watch it",
+            Self::KeyInClear => KEY_IN_CLEAR,
+        })
+    }
 }
 
 /// Gives the server a place; it is used once it has answered its watcher.
@@ -68,6 +84,9 @@ pub fn place(
     pool: &Arc<Pool>,
     server: Server,
 ) -> Result<(ReplicaIndex, Arc<Replica>), NoPlace> {
+    if pool.settings.key.is_some() && !server.endpoint.keeps_secrets() {
+        return Err(NoPlace::KeyInClear);
+    }
     // Room for one notice: to look again twice is to look again.
     let (watcher, notices) = bounded(1);
     let endpoint = server.endpoint.clone();

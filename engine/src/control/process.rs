@@ -36,6 +36,7 @@ use super::{output, watch};
 use crate::{
     endpoint::{Endpoint, Networks},
     keeper, logs,
+    settings::key::EngineKey,
     shared::{Shared, provisioning::Provisioning, stage::Stage},
 };
 
@@ -80,6 +81,8 @@ pub struct Supervisor {
     pub slots: u32,
     /// The devices that it runs on.
     pub device_mask: Option<DeviceMask>,
+    /// The key that it wants to be shown.
+    pub key: Option<EngineKey>,
     /// How it is started.
     pub process: ProcessSettings,
     /// Disconnected when the engine is to end.
@@ -202,7 +205,7 @@ impl Supervisor {
             .map_err(|bad| Ended::InVain(bad.to_string()))?;
         let agent = watch::agent(&endpoint, &self.shared.limits().link.roots);
         let give_up = self.shared.clock.elapsed() + self.process.ready_timeout;
-        while watch::ask(&agent, self.kind, &endpoint).is_err() {
+        while watch::ask(&agent, self.kind, &endpoint, self.key.as_ref()).is_err() {
             if let Some(status) = ended(child) {
                 return Err(Ended::InVain(format!(
                     "it ended before it was ready: {status}"

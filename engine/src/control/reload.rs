@@ -27,8 +27,6 @@ use crate::{
 
 /// How long a new model may take to load and answer, together with the wait for older ones to go.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Why a server found no place in a pool that has as many as the one before.
-const NO_THREAD: &str = "the machine gives no thread for its servers";
 /// How often it is looked whether the new engines have answered.
 const TICK: Duration = Duration::from_millis(5);
 /// Replaced pools of one id that may still serve when another is replaced: each holds a model.
@@ -171,14 +169,14 @@ fn bring_servers(shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) -> Result<()
     };
     for candidate in &new.settings.servers {
         let server = bind::server(shared, new, candidate).map_err(|error| error.message)?;
-        place(shared, new, server).map_err(|_| NO_THREAD)?;
+        place(shared, new, server).map_err(|why| why.to_string())?;
     }
     let others = old.replicas.iter().filter(|(_, it)| !is_named(&it.id));
     for (_, replica) in others {
         if let (Some(server), EngineSettings::Remote { .. }) =
             (Server::of(&replica, &new.model), &new.settings.engine)
         {
-            place(shared, new, server).map_err(|_| NO_THREAD)?;
+            place(shared, new, server).map_err(|why| why.to_string())?;
         }
     }
     // Settings may name a pool whose servers are yet to come; a model is given to servers that are there.
@@ -195,7 +193,7 @@ fn try_servers(shared: &Shared, new: &Pool) -> Result<(), String> {
     new.replicas
         .iter()
         .try_for_each(|(_, replica)| match &replica.reach {
-            Reach::Remote(remote) => trial::generate(new.kind, remote, &roots),
+            Reach::Remote(remote) => trial::generate(new, remote, &roots),
             Reach::Local(_) => Ok(()),
         })
 }

@@ -21,11 +21,12 @@ use super::{
     retire,
 };
 use crate::{
-    endpoint::Endpoint,
     logs::{self, PoolRenewal},
     provision,
     settings::{
-        Limits, Settings, StartError, layers,
+        Limits, Settings, StartError,
+        key::EngineKey,
+        layers,
         pool::{Admission, PoolSettings, PoolStanza},
     },
     shared::{
@@ -38,12 +39,24 @@ use crate::{
 pub struct Renewed {
     /// What holds from now on.
     pub limits: Limits,
-    /// Every pool that is said, and who may wait for it.
-    pub said: Vec<(String, Admission)>,
+    /// Every pool that is said.
+    pub said: Vec<Said>,
+    /// The key of the llama.cpp server.
+    pub llamacpp_key: Option<EngineKey>,
     /// The pools among them that are new or said otherwise than before, ready to be built.
     pub pools: Vec<PoolSettings>,
     /// Settings that differ and hold only when the daemon is started again.
     pub at_restart: Vec<&'static str>,
+}
+
+/// What is said of a pool and can change while it serves.
+pub struct Said {
+    /// Its id.
+    pub pool_id: String,
+    /// Who may wait for it.
+    pub admission: Admission,
+    /// The key that its servers want to be shown. One that is replaced keeps the one that it has.
+    pub key: Option<EngineKey>,
 }
 
 /// Whether the settings are being read.
@@ -94,14 +107,19 @@ impl Changes {
         let Renewed {
             limits,
             said,
+            llamacpp_key,
             pools,
             at_restart,
         } = renewed;
+        renew_key(shared.settings.llamacpp_key.as_ref(), llamacpp_key.as_ref());
         let standing = shared.pools();
         for pool in &standing.pools {
-            let of_pool = said.iter().find(|(id, _)| *id == pool.id);
+            let of_pool = said.iter().find(|said| said.pool_id == pool.id);
             match (of_pool, &pool.settings.stanza) {
-                (Some((_, admission)), _) => pool.set_admission(*admission),
+                (Some(said), _) => {
+                    pool.set_admission(said.admission);
+                    renew_key(pool.settings.key.as_ref(), said.key.as_ref());
+                }
                 (None, Some(_)) => self.remove(shared, pool),
                 // It came with its servers, and stays with them.
                 (None, None) => pool.set_admission(limits.binding.admission),
@@ -196,14 +214,18 @@ fn read(shared: &Shared) -> Result<Renewed, StartError> {
     let standing = shared.pools();
     let (mut said, mut pools) = (Vec::new(), Vec::new());
     for stanza in settings.pools() {
-        said.push((stanza.id.clone(), stanza.admission()?));
-        if !stands(&standing, &stanza) {
-            let pool = settings.load(&stanza)?;
-            check_servers(&pool, &settings.limits)?;
-            pools.push(pool);
+        let stands = stands(&standing, &stanza);
+        said.push(Said {
+            pool_id: stanza.id.clone(),
+            admission: stanza.admission()?,
+            key: if stands { stanza.key()? } else { None },
+        });
+        if !stands {
+            pools.push(settings.load(&stanza)?);
         }
     }
     Ok(Renewed {
+        llamacpp_key: settings.fixed.llamacpp_key.clone(),
         at_restart: shared.settings.differences(&settings.fixed),
         limits: settings.limits,
         said,
@@ -229,11 +251,8 @@ fn stands(standing: &Snapshot, stanza: &PoolStanza) -> bool {
     before.is_some_and(|before| before.asks_for_the_same(stanza))
 }
 
-fn check_servers(pool: &PoolSettings, limits: &Limits) -> Result<(), StartError> {
-    for server in &pool.servers {
-        Endpoint::resolve(&server.url, &limits.binding.networks).map_err(|bad| {
-            StartError::new(format!("pool `{}`: {bad}", pool.id), "mend its `urls`")
-        })?;
+fn renew_key(standing: Option<&EngineKey>, said: Option<&EngineKey>) {
+    if let (Some(standing), Some(said)) = (standing, said) {
+        standing.renew(said);
     }
-    Ok(())
 }

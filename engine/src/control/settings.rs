@@ -8,7 +8,12 @@ use orchestratord_gpu::EngineKind;
 use super::bind::Candidate;
 use crate::{
     endpoint::Networks,
-    settings::{StartError, bounds::within, pool::Admission},
+    settings::{
+        StartError,
+        bounds::within,
+        key::{EngineKey, KeySource},
+        pool::Admission,
+    },
 };
 
 /// Settings of binding: each a flag and an environment variable.
@@ -46,6 +51,14 @@ pub struct BindingArguments {
     /// A llama.cpp server to put tasks on.
     #[arg(long, env = "ORCHD_LLAMACPP_URL", value_name = "URL")]
     pub llamacpp_url: Option<String>,
+
+    /// The file of the key that it wants to be shown.
+    #[arg(long, env = "ORCHD_LLAMACPP_KEY_FILE", value_name = "FILE")]
+    pub llamacpp_key_file: Option<PathBuf>,
+
+    /// The variable of the environment that holds that key instead.
+    #[arg(long, env = "ORCHD_LLAMACPP_KEY_ENV", value_name = "NAME")]
+    pub llamacpp_key_env: Option<String>,
 
     /// Its pool.
     #[arg(long, env = "ORCHD_LLAMACPP_POOL", default_value = "llamacpp")]
@@ -126,5 +139,18 @@ impl BindingArguments {
                 "mend the --llamacpp-… settings",
             )
         })
+    }
+
+    /// Its key, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be used, with a remedy.
+    pub fn llamacpp_key(&self) -> Result<Option<EngineKey>, StartError> {
+        let source = KeySource {
+            file: self.llamacpp_key_file.as_ref(),
+            variable: self.llamacpp_key_env.as_ref(),
+        };
+        source.load("the llama.cpp server")
     }
 }

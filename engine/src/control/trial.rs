@@ -10,7 +10,7 @@ use std::{
 };
 
 use orchestratord_gpu::{
-    EngineKind, Event, Generation, Input, Sampling,
+    Event, Generation, Input, Sampling,
     exchange::{self, Exchange, Target},
 };
 use orchestratord_http::client;
@@ -18,7 +18,8 @@ use rustls::{ClientConnection, StreamOwned};
 
 use crate::{
     roots::{self, Roots},
-    shared::replica::Remote,
+    settings::key::EngineKey,
+    shared::{replica::Remote, snapshot::Pool},
 };
 
 /// How long a server may take to accept a connection.
@@ -32,13 +33,14 @@ const READ_BYTES: usize = 16 * 1024;
 /// # Errors
 ///
 /// Why it did not, in words that name no address.
-pub fn generate(kind: EngineKind, remote: &Remote, roots: &Roots) -> Result<(), String> {
+pub fn generate(pool: &Pool, remote: &Remote, roots: &Roots) -> Result<(), String> {
+    let key = pool.settings.key.as_ref().map(EngineKey::read);
     let target = Target {
-        kind,
+        kind: pool.kind,
         host: &remote.endpoint.host,
         base_path: &remote.endpoint.base_path,
         model: &remote.model,
-        key: None,
+        key: key.as_ref().map(|key| key.as_str()),
     };
     let connection = client::Connection::new(exchange::LIMITS);
     let mut request = Vec::new();

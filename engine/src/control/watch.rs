@@ -27,7 +27,7 @@ use crate::{
     endpoint::Endpoint,
     logs,
     roots::{self, Roots},
-    settings::Limits,
+    settings::{Limits, key::EngineKey},
     shared::{
         Shared, readiness,
         replica::{Notice, Replica},
@@ -81,6 +81,7 @@ impl Watcher {
         let mut limits = self.shared.limits.load_full();
         let mut agent = self.agent(&limits);
         let mut wait = WAIT_MIN;
+        let key = self.pool.settings.key.as_ref();
         while self.is_wanted() {
             if let Some(rest) = self.rest_of_distrust() {
                 if !self.hear(rest) {
@@ -94,7 +95,7 @@ impl Watcher {
                 agent = self.agent(&limits_now);
                 limits = limits_now;
             }
-            let rest = match ask(&agent, self.pool.kind, &self.endpoint) {
+            let rest = match ask(&agent, self.pool.kind, &self.endpoint, key) {
                 Ok(properties) => {
                     self.note(&properties);
                     wait = WAIT_MIN;
@@ -170,10 +171,20 @@ impl Watcher {
 /// # Errors
 ///
 /// Why it can't be used now, in words that name no address.
-pub fn ask(agent: &Agent, kind: EngineKind, endpoint: &Endpoint) -> Result<Properties, String> {
+pub fn ask(
+    agent: &Agent,
+    kind: EngineKind,
+    endpoint: &Endpoint,
+    key: Option<&EngineKey>,
+) -> Result<Properties, String> {
     let mut answers = Vec::new();
     for path in probe::paths(kind) {
-        match get(agent, &endpoint.url(path)) {
+        match get(agent, &endpoint.url(path), key) {
+            // Most engines let anybody ask for their health, and ask for the key elsewhere. Their figures may
+            // be closed to us while their work is open.
+            Ok((401 | 403, _)) if *path != "/metrics" => {
+                return Err("it does not accept our key".to_owned());
+            }
             Ok(answer) => answers.push(answer),
             // The first answer decides; the others say more, where there are such routes.
             Err(reason) if answers.is_empty() => return Err(reason),
@@ -224,8 +235,14 @@ impl Resolver for Checked {
     }
 }
 
-fn get(agent: &Agent, url: &str) -> Result<(u16, Vec<u8>), String> {
-    let answer = agent.get(url).call();
+fn get(agent: &Agent, url: &str, key: Option<&EngineKey>) -> Result<(u16, Vec<u8>), String> {
+    let question = match key {
+        Some(key) => agent
+            .get(url)
+            .header("Authorization", format!("Bearer {}", key.read())),
+        None => agent.get(url),
+    };
+    let answer = question.call();
     let mut answer = answer.map_err(|error| match error {
         ureq::Error::Io(error) => format!("it can't be reached: {}", roots::why(&error)),
         ureq::Error::Rustls(error) => {

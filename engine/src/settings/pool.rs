@@ -15,10 +15,16 @@ use orchestratord_sched::{BadDeviceMask, DeviceMask, Policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{StartError, bounds::within, engine::EngineSettings};
+use super::{
+    StartError,
+    bounds::within,
+    engine::EngineSettings,
+    key::{EngineKey, KeySource},
+};
 use crate::{
     cli::{self, AdmissionPolicy, ServeArguments},
     control::{bind::Candidate, process::ProcessSettings},
+    endpoint::{Endpoint, Networks},
 };
 
 /// The id of the pool that the flags describe.
@@ -36,6 +42,10 @@ const READY_TIMEOUT_MS: u64 = 600_000;
 /// A day: no model takes longer to load.
 pub const READY_TIMEOUT_MAX_MS: u64 = 24 * 3_600_000;
 
+/// Why a pool's server is not shown the pool's key.
+pub const KEY_IN_CLEAR: &str = "the pool's key would be sent in clear to another machine; give the \
+                                server an https `url`";
+
 /// The keys of a `[[pool]]` table.
 pub const KEYS: &[&str] = &[
     "id",
@@ -43,6 +53,8 @@ pub const KEYS: &[&str] = &[
     "model",
     "model_file",
     "urls",
+    "key_file",
+    "key_env",
     "start",
     "command",
     "ready_timeout_ms",
@@ -113,6 +125,10 @@ pub struct PoolStanza {
     /// Servers that generate, as `http://host:port` or `https://host:port`. Others may register.
     #[serde(default)]
     urls: Vec<String>,
+    /// The file of the key that its servers want to be shown, those that register too.
+    key_file: Option<PathBuf>,
+    /// The variable of the environment that holds that key instead.
+    key_env: Option<String>,
     /// Whether the daemon starts the engines itself, by the command or else by the usual one.
     #[serde(default)]
     start: bool,
@@ -196,6 +212,8 @@ pub struct PoolSettings {
     pub sampler_profile_version: Option<String>,
     /// Servers that it has from the start.
     pub servers: Vec<Candidate>,
+    /// The key that its servers want to be shown.
+    pub key: Option<EngineKey>,
     /// What the settings say of it; a pool that came with its first server has nothing said of it.
     pub stanza: Option<PoolStanza>,
 }
@@ -214,6 +232,25 @@ impl PoolSettings {
             EngineSettings::Remote { .. } | EngineSettings::Mock { .. } => None,
         };
         self.sampler_profile_version.as_deref().or(own)
+    }
+
+    /// Whether its servers may be called, and shown its key.
+    ///
+    /// # Errors
+    ///
+    /// Why one of them may not, with a remedy.
+    pub fn check_servers(&self, networks: &Networks) -> Result<(), StartError> {
+        for server in &self.servers {
+            let problem = |what: String| {
+                StartError::new(format!("pool `{}`: {what}", self.id), "mend its `urls`")
+            };
+            let endpoint = Endpoint::resolve(&server.url, networks);
+            let endpoint = endpoint.map_err(|bad| problem(bad.to_string()))?;
+            if self.key.is_some() && !endpoint.keeps_secrets() {
+                return Err(problem(KEY_IN_CLEAR.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// What it is, in a line for people.
@@ -270,6 +307,8 @@ impl PoolStanza {
             model: None,
             model_file: arguments.model.clone(),
             urls: Vec::new(),
+            key_file: None,
+            key_env: None,
             start: false,
             command: None,
             ready_timeout_ms: None,
@@ -331,6 +370,19 @@ impl PoolStanza {
         })
     }
 
+    /// The key that its servers want to be shown, if they want one.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, with a remedy.
+    pub fn key(&self) -> Result<Option<EngineKey>, StartError> {
+        let source = KeySource {
+            file: self.key_file.as_ref(),
+            variable: self.key_env.as_ref(),
+        };
+        source.load(&format!("pool `{}`", self.id))
+    }
+
     /// Whether both ask for the same but for who may wait, which a pool can be told while it serves.
     pub fn asks_for_the_same(&self, other: &Self) -> bool {
         let engines = |stanza: &Self| Self {
@@ -363,6 +415,7 @@ impl PoolStanza {
             admission: self.admission()?,
             engine: self.engine(flags, slots)?,
             servers: self.servers(slots)?,
+            key: self.key()?,
             stanza: Some(self.clone()),
             id: self.id.clone(),
             device_mask,
@@ -386,6 +439,11 @@ impl PoolStanza {
             let pace = self.mock_tokens_per_s.is_some();
             said("mock_tokens_per_s", pace, remedy)?;
             said("mock_fault", self.mock_fault.is_some(), remedy)?;
+        }
+        if self.engine == Engine::Embedded || self.is_script() {
+            let remedy = "leave it out: only servers want to be shown a key";
+            said("key_file", self.key_file.is_some(), remedy)?;
+            said("key_env", self.key_env.is_some(), remedy)?;
         }
         if !is_started {
             let remedy = "leave it out, or have the daemon start the engine with `start`";

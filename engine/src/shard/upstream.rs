@@ -30,6 +30,7 @@ use self::connection::{Connection, Stream};
 use super::Shard;
 use crate::{
     roots,
+    settings::key::EngineKey,
     shared::{
         readiness,
         replica::{Reach, Remote, Replica},
@@ -88,7 +89,7 @@ async fn carry_out(shard: Rc<Shard>, ask: Ask, hung_up: HungUp) {
 fn tell(shard: &Shard, ask: &Ask, event: Event) {
     match &event {
         Event::End { .. } if ask.replica.condition.task_succeeded() => look_again(ask),
-        Event::Fault(Fault::Broken(_)) => distrust(shard, ask),
+        Event::Fault(Fault::Broken(reason)) => distrust(shard, ask, reason),
         _ => {}
     }
     shard.table.borrow_mut().said(ask.sequence, event);
@@ -96,9 +97,10 @@ fn tell(shard: &Shard, ask: &Ask, event: Event) {
 
 /// A task broke there. If that was one too many, no more go there for a while, whatever the server
 /// answers to a probe.
-fn distrust(shard: &Shard, ask: &Ask) {
+fn distrust(shard: &Shard, ask: &Ask, reason: &str) {
     if ask.replica.condition.task_failed(shard.shared.clock.now()) {
-        broke(shard, ask, "its tasks fail one after the other".to_owned());
+        let reason = format!("its tasks fail one after the other: {reason}");
+        broke(shard, ask, reason);
     }
     look_again(ask);
 }
@@ -164,12 +166,13 @@ async fn exchange(
     connection: Connection,
 ) -> Result<Said, Fault> {
     let Connection { mut stream, http } = connection;
+    let key = ask.pool.settings.key.as_ref().map(EngineKey::read);
     let target = Target {
         kind: ask.pool.kind,
         host: &remote.endpoint.host,
         base_path: &remote.endpoint.base_path,
         model: &remote.model,
-        key: None,
+        key: key.as_ref().map(|key| key.as_str()),
     };
     let mut request = Vec::new();
     let mut exchange = Exchange::begin(http, &target, &ask.generation, &mut request)?;

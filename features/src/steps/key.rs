@@ -1,9 +1,9 @@
-//! Making keys, the way an operator does.
+//! Making keys, the way an operator does, and laying out those that engines want.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 
-use cucumber::given;
+use cucumber::{given, when};
 
 use crate::claim::Claim;
 use crate::program;
@@ -50,4 +50,17 @@ fn make_up_key(world: &mut World, caller: String) {
     world
         .keys
         .insert(caller, "orchd-0123456789abcdef0123456789abcdef".to_owned());
+}
+
+#[given(regex = r"^a file ([a-z.]+) that holds the key (\S+)$")]
+#[when(regex = r"^the file ([a-z.]+) comes to hold the key (\S+)$")]
+fn lay_out_key(world: &mut World, file: String, key: String) {
+    world.secrets.borrow_mut().plant(&key);
+    fs::write(world.dir.path().join(file), key + "\n").holds();
+}
+
+#[given(regex = r"^the environment holds the key (\S+) as ([A-Z_]+)$")]
+fn set_key(world: &mut World, key: String, variable: String) {
+    world.secrets.borrow_mut().plant(&key);
+    world.environment.push((variable, key));
 }
