@@ -54,7 +54,7 @@ use crate::{
 
 /// glommio keeps this much memory for file I/O, which a shard never does; its own least.
 const IO_MEMORY_BYTES: usize = 64 * 1024;
-/// How often running tasks are looked over for engines that fell silent.
+/// How often running tasks are looked over for engines that fell silent or take too long.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What one core owns.
@@ -151,11 +151,11 @@ impl Shard {
         mailbox::serve(&self).await;
     }
 
-    /// Ends tasks whose engine fell silent, for as long as the shard lives.
+    /// Ends tasks whose engine fell silent or takes too long, for as long as the shard lives.
     async fn sweep(self: Rc<Self>) {
         loop {
             Timer::new(SWEEP_INTERVAL).await;
-            self.table.borrow_mut().end_silent();
+            self.table.borrow_mut().end_overdue();
             self.flush_outbox();
             self.upstreams.sweep(self.shared.clock.elapsed());
         }

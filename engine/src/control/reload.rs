@@ -189,11 +189,11 @@ fn bring_servers(shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) -> Result<()
 
 /// Each server generates with the new model once before it is asked to in earnest.
 fn try_servers(shared: &Shared, new: &Pool) -> Result<(), String> {
-    let roots = shared.limits().link.roots.clone();
+    let link = shared.limits().link.clone();
     new.replicas
         .iter()
         .try_for_each(|(_, replica)| match &replica.reach {
-            Reach::Remote(remote) => trial::generate(new, remote, &roots),
+            Reach::Remote(remote) => trial::generate(new, remote, &link),
             Reach::Local(_) => Ok(()),
         })
 }

@@ -17,13 +17,11 @@ use orchestratord_http::client;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::{
-    roots::{self, Roots},
-    settings::key::EngineKey,
+    roots,
+    settings::{key::EngineKey, link::LinkSettings},
     shared::{replica::Remote, snapshot::Pool},
 };
 
-/// How long a server may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may be silent, or take nothing: it may have to load the model first.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
 const READ_BYTES: usize = 16 * 1024;
@@ -33,7 +31,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// # Errors
 ///
 /// Why it did not, in words that name no address.
-pub fn generate(pool: &Pool, remote: &Remote, roots: &Roots) -> Result<(), String> {
+pub fn generate(pool: &Pool, remote: &Remote, link: &LinkSettings) -> Result<(), String> {
     let key = pool.settings.key.as_ref().map(EngineKey::read);
     let target = Target {
         kind: pool.kind,
@@ -47,17 +45,17 @@ pub fn generate(pool: &Pool, remote: &Remote, roots: &Roots) -> Result<(), Strin
     let exchange = Exchange::begin(connection, &target, &generation(), &mut request);
     let exchange = exchange.map_err(|fault| fault.to_string())?;
     let peer = &remote.endpoint.peer;
-    let socket = connect(peer.addr).map_err(failed)?;
+    let socket = connect(peer.addr, link.connect).map_err(failed)?;
     let Some(name) = &peer.tls else {
         return converse(socket, &request, exchange);
     };
-    let tls = ClientConnection::new(roots.client(), name.clone());
+    let tls = ClientConnection::new(link.roots.client(), name.clone());
     let tls = tls.map_err(|error| failed(io::Error::other(error)))?;
     converse(StreamOwned::new(tls, socket), &request, exchange)
 }
 
-fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT)?;
+fn connect(addr: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&addr, limit)?;
     socket.set_read_timeout(Some(SILENCE_TIMEOUT))?;
     socket.set_write_timeout(Some(SILENCE_TIMEOUT))?;
     Ok(socket)

@@ -12,10 +12,7 @@ mod connection;
 
 pub use connection::Idle;
 
-use std::{
-    convert::Infallible, future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, task::Poll,
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, task::Poll};
 
 use futures_channel::oneshot;
 use futures_lite::{AsyncRead as _, AsyncWriteExt as _, future};
@@ -26,21 +23,17 @@ use orchestratord_gpu::{
 };
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex};
 
-use self::connection::{Connection, Stream};
+use self::connection::{Connection, Stream, within};
 use super::Shard;
 use crate::{
     roots,
-    settings::key::EngineKey,
+    settings::{key::EngineKey, link::LinkSettings},
     shared::{
         readiness,
         replica::{Reach, Remote, Replica},
         snapshot::Pool,
     },
 };
-
-/// How long a server may take to accept a connection and to show who it is: it is near, and does so in
-/// milliseconds unless something is wrong.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A generation for a server.
 pub struct Ask {
@@ -134,8 +127,8 @@ async fn converse(shard: &Rc<Shard>, ask: &Ask) -> Result<(), Fault> {
     {
         return Ok(());
     }
-    let roots = shard.shared.limits().link.roots.clone();
-    let connection = Connection::open(peer, &roots, CONNECT_TIMEOUT).await;
+    let LinkSettings { roots, connect, .. } = shard.shared.limits().link.clone();
+    let connection = Connection::open(peer, &roots, connect).await;
     let connection = connection.map_err(|error| {
         // No more is sent there until it answers a probe.
         broke(
@@ -176,23 +169,24 @@ async fn exchange(
     };
     let mut request = Vec::new();
     let mut exchange = Exchange::begin(http, &target, &ask.generation, &mut request)?;
-    if write(&mut stream, &request).await.is_err() {
-        return Ok(Said::Nothing);
+    let limit = shard.shared.limits().link.first_byte;
+    match within(limit, write(&mut stream, &request)).await {
+        Some(Ok(())) => {}
+        Some(Err(_)) => return Ok(Said::Nothing),
+        None => return Err(Fault::Broken("the engine does not take the request".into())),
     }
-    let mut heard = false;
+    match within(limit, read(shard, ask, &mut stream, &mut exchange)).await {
+        Some(Ok(1..)) => {}
+        Some(Ok(0) | Err(_)) => return Ok(Said::Nothing),
+        None => return Err(Fault::Broken("the engine does not begin to answer".into())),
+    }
+    shard.flush_outbox();
     while !exchange.is_over() {
-        let read = read(shard, ask, &mut stream, &mut exchange).await;
-        match read {
-            Ok(1..) => heard = true,
-            Ok(0) | Err(_) if !heard => return Ok(Said::Nothing),
-            Ok(0) | Err(_) => {
-                exchange.receive_end(&mut |event| tell(shard, ask, event));
-                shard.flush_outbox();
-                return Ok(Said::Something);
-            }
+        glommio::yield_if_needed().await;
+        if let Ok(0) | Err(_) = read(shard, ask, &mut stream, &mut exchange).await {
+            exchange.receive_end(&mut |event| tell(shard, ask, event));
         }
         shard.flush_outbox();
-        glommio::yield_if_needed().await;
     }
     if let Some(http) = exchange.into_connection() {
         let now = shard.shared.clock.elapsed();

@@ -12,6 +12,8 @@ pub(crate) enum Fault {
     Refuse,
     /// It ends, or falls silent about a sequence, when that has so many tokens.
     Core(mock::Fault),
+    /// Work is never answered.
+    Silent,
     /// Work is answered with bytes that are no HTTP.
     Garbage,
     /// Work is answered with this status.
@@ -55,6 +57,7 @@ impl FromStr for Fault {
                     .map(Self::Status)
             }
             "huge-token" => Some(Self::HugeToken),
+            "silent" => Some(Self::Silent),
             "endless" => Some(Self::Endless),
             _ => None,
         };

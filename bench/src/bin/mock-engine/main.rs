@@ -55,7 +55,8 @@ struct Arguments {
     /// Tokens a second and sequence; 0 is as fast as it can.
     #[arg(long, default_value_t = 0)]
     tokens_per_s: u32,
-    /// How it fails: none, refuse, die-after:N, hang-after:N, garbage, status:N, huge-token, endless.
+    /// How it fails: none, refuse, die-after:N, hang-after:N, garbage, status:N, huge-token, endless,
+    /// silent.
     #[arg(long, default_value = "none")]
     fault: Fault,
     /// The certificate that it shows; without one it speaks plainly.
@@ -245,6 +246,7 @@ impl Wire<'_> {
         match self.engine.arguments.fault {
             Fault::Refuse => return self.refuse(503, LOADING),
             Fault::Status(status) => return self.refuse(status, "it was told to answer so"),
+            Fault::Silent => return self.wait(|| Some(Duration::MAX)),
             Fault::Garbage => {
                 self.link
                     .write_all(b"\x00\xff no HTTP, and no end of a line")?;

@@ -226,23 +226,30 @@ impl Table {
         }
     }
 
-    /// Ends running tasks about which their engine has been silent for too long.
-    pub fn end_silent(&mut self) {
+    /// Ends running tasks about which their engine has been silent for too long, or for which it has taken
+    /// too long as a whole.
+    pub fn end_overdue(&mut self) {
         let now = self.now();
-        let limit = self.shared.limits().timeouts.decode;
-        let silent: Vec<Shown> = self
-            .running
-            .values()
-            .filter(|task| match &task.borrow().phase {
-                Phase::Running(run) => now.since(run.heard) > limit,
-                Phase::Queued(_) | Phase::Ended(_) => false,
-            })
-            .map(Rc::clone)
+        let (silence, total) = {
+            let limits = self.shared.limits();
+            (limits.timeouts.decode, limits.link.total)
+        };
+        let why = |task: &Task| match &task.phase {
+            Phase::Running(run) if now.since(run.heard) > silence => {
+                Some("the engine has stopped answering")
+            }
+            Phase::Running(run) if now.since(run.started) > total => {
+                Some("the engine has taken longer than a task may")
+            }
+            Phase::Running(_) | Phase::Queued(_) | Phase::Ended(_) => None,
+        };
+        let running = self.running.values();
+        let overdue: Vec<(Shown, &str)> = running
+            .filter_map(|task| Some((Rc::clone(task), why(&task.borrow())?)))
             .collect();
-        let error = ApiError::new(Code::DecodeTimeout, "the engine has stopped answering");
-        for task in silent {
+        for (task, why) in overdue {
             self.take_back(&task);
-            self.fail(&task, &error);
+            self.fail(&task, &ApiError::new(Code::DecodeTimeout, why));
         }
         self.reuse_slots();
     }

@@ -159,3 +159,86 @@ impl Idle {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
+    use futures_lite::AsyncWriteExt as _;
+    use glommio::{LocalExecutorBuilder, Placement};
+
+    use super::*;
+
+    fn on_a_shard<T, F>(work: impl FnOnce() -> F + Send + 'static) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let shard = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 * 1024);
+        shard.spawn(work).unwrap().join().unwrap()
+    }
+
+    /// Accepts connections, and says and takes nothing.
+    fn mute() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        (listener, addr)
+    }
+
+    fn peer(addr: SocketAddr, name: Option<&'static str>) -> Peer {
+        Peer {
+            addr,
+            tls: name.map(|name| name.try_into().unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_server_that_shakes_no_hands_is_not_waited_for() {
+        let (_listener, addr) = mute();
+        let error = on_a_shard(move || async move {
+            let roots = Roots::load(None).unwrap();
+            let limit = Duration::from_millis(50);
+            let opened = Connection::open(&peer(addr, Some("localhost")), &roots, limit).await;
+            opened.err().map(|error| error.kind())
+        });
+        assert_eq!(error, Some(io::ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn a_server_that_takes_nothing_is_not_waited_for() {
+        let (_listener, addr) = mute();
+        let written = on_a_shard(move || async move {
+            let roots = Roots::load(None).unwrap();
+            let limit = Duration::from_secs(60);
+            let mut connection = Connection::open(&peer(addr, None), &roots, limit)
+                .await
+                .unwrap();
+            // More than the sockets' buffers hold together.
+            let request = vec![0; 64 << 20];
+            let limit = Duration::from_millis(50);
+            let written = within(limit, connection.stream.write_all(&request)).await;
+            written.is_some()
+        });
+        assert!(!written);
+    }
+
+    #[test]
+    fn connections_to_one_address_under_two_names_never_mix() {
+        let (_listener, addr) = mute();
+        on_a_shard(move || async move {
+            let roots = Roots::load(None).unwrap();
+            let limit = Duration::from_secs(60);
+            let plain = peer(addr, None);
+            let idle = Idle::default();
+            let connection = Connection::open(&plain, &roots, limit).await.unwrap();
+            idle.put(&plain, connection, Duration::ZERO);
+            assert!(idle.take(&peer(addr, Some("a.lan"))).is_none());
+            let connection = idle.take(&plain).unwrap();
+            idle.put(&peer(addr, Some("a.lan")), connection, Duration::ZERO);
+            assert!(idle.take(&peer(addr, Some("b.lan"))).is_none());
+            assert!(idle.take(&plain).is_none());
+            idle.sweep(IDLE_TIMEOUT);
+            assert!(idle.take(&peer(addr, Some("a.lan"))).is_none());
+        });
+    }
+}
