@@ -1,7 +1,8 @@
 Feature: Devices
   Who runs engines on GPUs wants to know which pool keeps which of them busy and full. The daemon asks
   their driver; where there is none, it says nothing and misses nothing. Only what the driver tells is
-  told: a device that is lost tells nothing, and no number of it stands on.
+  told: a device that is lost tells nothing, and no number of it stands on. What runs on a device that has
+  failed gets no new task, whatever its engine answers.
 
   Background:
     Given an engine called alpha
@@ -66,6 +67,54 @@ Feature: Devices
     And a line of the log comes to hold
       | event  | "device_back" |
       | device | 0             |
+
+  # The engine answers its probes all the while.
+  Scenario Outline: a replica whose device fails gets no task until the device is well
+    Given a driver that tells of the devices
+      | well   | 37 | 12345 | 80000 | Model X |
+      | <well> | 37 | 12345 | 80000 | Model X |
+    And a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{alpha}", "slots": 2,
+       "device_mask": "0-1", "model_ref": "scripted"}
+      """
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w2", "engine": "openai", "url": "{alpha}", "slots": 2,
+       "device_mask": "0", "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | replicas.0.state            | "ready" |
+      | replicas.1.state            | "ready" |
+      | replicas.0.devices.1.device | 1       |
+    When the driver tells of the devices
+      | well     | 37 | 12345 | 80000 | Model X |
+      | <failed> | 37 | 12345 | 80000 | Model X |
+    Then GET /v2/pools/gpu/health comes to hold
+      | replicas.0.state      | "unready"                        |
+      | replicas.0.slots_free | 0                                |
+      | replicas.1.state      | "ready"                          |
+      | last_error            | mentions its device 1 has failed |
+    And a line of the log comes to hold
+      | event      | "replica_without_device" |
+      | replica_id | "w1"                     |
+      | reason     | mentions <reason>        |
+    When the driver tells of the devices
+      | well   | 37 | 12345 | 80000 | Model X |
+      | <well> | 37 | 12345 | 80000 | Model X |
+    Then GET /v2/pools/gpu/health comes to hold
+      | replicas.0.state      | "ready" |
+      | replicas.0.slots_free | 2       |
+    And a line of the log comes to hold
+      | event      | "replica_has_devices" |
+      | replica_id | "w1"                  |
+
+    Examples:
+      | well | failed | reason            |
+      | well | lost   | fell off the bus  |
+      | well | reset  | requires a reset  |
+      | 2    | 3      | could not correct |
 
   # By their ids alone it would be the other one's turn.
   Scenario: of two pools alike, the one whose devices have more free memory gets the task

@@ -234,6 +234,29 @@ pub fn replica_unready(pool: &Pool, replica: &Replica, reason: &str, wait: Durat
     );
 }
 
+/// A device of a replica has failed.
+pub fn replica_without_device(pool: &Pool, replica: &Replica, reason: &str) {
+    warn!(
+        event = "replica_without_device",
+        engine = pool.engine,
+        pool_id = %pool.id,
+        replica_id = %replica.id,
+        reason,
+        human = "A device of an engine has failed; no new task goes there until it is well.",
+    );
+}
+
+/// All devices of a replica are well again.
+pub fn replica_has_devices(pool: &Pool, replica: &Replica) {
+    info!(
+        event = "replica_has_devices",
+        engine = pool.engine,
+        pool_id = %pool.id,
+        replica_id = %replica.id,
+        human = "The devices of an engine are well again.",
+    );
+}
+
 /// A server was given a place.
 pub fn replica_bound(pool: &Pool, replica: &Replica, origin: &str) {
     info!(

@@ -142,6 +142,16 @@ impl ReplicaState {
             .map(|(_, _, to)| *to)
     }
 
+    /// Where it stands if a device that it runs on has failed: whatever its engine answers, it is not
+    /// to be used. What it is otherwise goes on beneath, and counts again when the device is back.
+    #[must_use]
+    pub fn without_its_device(self) -> Self {
+        match self {
+            Self::Starting | Self::Ready | Self::Unready => Self::Unready,
+            Self::Draining | Self::Gone => self,
+        }
+    }
+
     /// The word in JSON.
     pub fn name(self) -> &'static str {
         match self {

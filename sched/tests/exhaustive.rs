@@ -56,6 +56,16 @@ fn a_replica_is_used_only_after_it_answered() {
 }
 
 #[test]
+fn a_replica_without_its_device_is_never_used() {
+    use ReplicaState::{Draining, Gone, Ready, Starting, Unready};
+    for state in [Starting, Ready, Unready, Draining, Gone] {
+        let is_leaving = matches!(state, Draining | Gone);
+        let expected = if is_leaving { state } else { Unready };
+        assert_eq!(state.without_its_device(), expected, "{state:?}");
+    }
+}
+
+#[test]
 fn class_comes_before_due_time_and_due_time_before_nothing() {
     let moments = [0, 1, 600_000_000_000, u64::MAX].map(Instant::from_nanos);
     let mut all = Vec::new();

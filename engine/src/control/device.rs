@@ -5,7 +5,10 @@
 //! for again, because drivers are installed and restarted under running programs. A thread of its own
 //! asks, because a driver may take its time, and a broken one for ever.
 //!
-//! A device that has fallen off its bus is left out of what is published, and the log says so once.
+//! A device that has fallen off its bus is left out of what is published, and the log says so once. What
+//! runs on a device that has failed gets no more tasks ([`failure`]).
+
+pub mod failure;
 
 use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 
@@ -15,6 +18,7 @@ use nvml_wrapper::{
     error::NvmlError,
 };
 
+use self::failure::Failures;
 use crate::{
     logs,
     shared::{
@@ -47,11 +51,13 @@ pub fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
 fn watch(shared: &Shared) {
     let mut driver = None;
     let mut told = Told::default();
+    let mut failures = Failures::default();
     while shared.stages.now() != Stage::Gone {
         let (seen, rest) = match look(driver.take()) {
             Ok((nvml, looks)) => {
                 driver = Some(nvml);
                 told.devices(&looks);
+                failures.judge(shared.clock.elapsed(), &looks);
                 (looks.into_iter().flatten().collect(), INTERVAL)
             }
             Err(error) => {
@@ -60,6 +66,7 @@ fn watch(shared: &Shared) {
             }
         };
         shared.devices.publish(shared.clock.elapsed(), seen);
+        failures.tell(shared);
         thread::sleep(rest);
     }
 }

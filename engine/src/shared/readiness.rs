@@ -7,8 +7,8 @@ use std::{sync::Arc, thread, time::Duration};
 
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ReplicaState, breaker::Trust};
 
-use super::{Shared, snapshot::Pool, stage::Stage};
-use crate::shard::mailbox::Message;
+use super::{Shared, replica::Replica, snapshot::Pool, stage::Stage};
+use crate::{logs, shard::mailbox::Message};
 
 /// How long a sender rests when a shard's mailbox is full: the shard drains it in one turn.
 const FULL_MAILBOX_WAIT: Duration = Duration::from_micros(50);
@@ -30,6 +30,40 @@ pub fn advance(
     let Some(state) = replica.condition.advance(event, error) else {
         return false;
     };
+    offer(shared, pool, place, &replica, state);
+    true
+}
+
+/// A device that the replica at this place runs on has failed, and why; or none has. As long as one has,
+/// no task goes there whatever its engine answers; what runs there, the engine ends or not.
+pub fn judge_devices(
+    shared: &Shared,
+    pool: &Arc<Pool>,
+    place: ReplicaIndex,
+    failure: Option<String>,
+) {
+    let Some(replica) = pool.replicas.get(place) else {
+        return;
+    };
+    let before = replica.condition.judge_devices(failure.clone());
+    match (&before, &failure) {
+        (None, None) => return,
+        (None, Some(reason)) => logs::replica_without_device(pool, &replica, reason),
+        (Some(_), None) => logs::replica_has_devices(pool, &replica),
+        // Offered again all the same: a probe that was answered meanwhile may have offered more.
+        (Some(_), Some(_)) => {}
+    }
+    offer(shared, pool, place, &replica, replica.condition.state());
+}
+
+/// Offers what a replica in this state has to offer.
+fn offer(
+    shared: &Shared,
+    pool: &Arc<Pool>,
+    place: ReplicaIndex,
+    replica: &Replica,
+    state: ReplicaState,
+) {
     let is_ready = state == ReplicaState::Ready;
     let slots = match replica.condition.trust(shared.clock.now()) {
         _ if !is_ready => 0,
@@ -45,7 +79,6 @@ pub fn advance(
             pool: Arc::clone(pool),
         });
     }
-    true
 }
 
 /// Sends a message to every shard. Not from a shard: it waits for full mailboxes.

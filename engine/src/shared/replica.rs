@@ -15,7 +15,6 @@ use orchestratord_sched::{
     breaker::{Breaker, Trust},
 };
 
-use super::device::Device;
 use crate::{
     endpoint::Endpoint,
     metrics::{PerShard, ReplicaCounters},
@@ -112,12 +111,12 @@ impl Replica {
 
     /// Whether it runs on this device of this machine, as far as that was said. A server elsewhere
     /// counts the devices of its own machine.
-    pub fn runs_on(&self, device: &Device) -> bool {
+    pub fn runs_on(&self, device_number: u32) -> bool {
         let is_here = match &self.reach {
             Reach::Local(_) => true,
             Reach::Remote(remote) => remote.endpoint.is_loopback(),
         };
-        is_here && self.device_mask.is_some_and(|mask| mask.has(device.number))
+        is_here && self.device_mask.is_some_and(|mask| mask.has(device_number))
     }
 
     /// Orders something of an engine of this process. `false`: it takes no orders now. A server
@@ -131,10 +130,22 @@ impl Replica {
 }
 
 struct Standing {
+    /// As its engine has it.
     state: ReplicaState,
     last_error: Option<String>,
     /// What its tasks have met.
     breaker: Breaker,
+    /// Which of its devices has failed, and why.
+    device_failure: Option<String>,
+}
+
+impl Standing {
+    fn state(&self) -> ReplicaState {
+        match self.device_failure {
+            Some(_) => self.state.without_its_device(),
+            None => self.state,
+        }
+    }
 }
 
 /// Where a replica stands: written by whoever looks after its engine, read by everybody.
@@ -151,6 +162,7 @@ impl Default for Condition {
                 state: ReplicaState::Starting,
                 last_error: None,
                 breaker: Breaker::default(),
+                device_failure: None,
             }),
             kv_cache_usage: AtomicU64::new(f64::NAN.to_bits()),
         }
@@ -160,12 +172,14 @@ impl Default for Condition {
 impl Condition {
     /// The state now.
     pub fn state(&self) -> ReplicaState {
-        self.lock().state
+        self.lock().state()
     }
 
-    /// What last went wrong.
+    /// What is wrong with it, or else what last was.
     pub fn last_error(&self) -> Option<String> {
-        self.lock().last_error.clone()
+        let inner = self.lock();
+        let error = inner.device_failure.as_ref();
+        error.or(inner.last_error.as_ref()).cloned()
     }
 
     /// How much it is trusted with after what its tasks have met.
@@ -190,7 +204,12 @@ impl Condition {
         let state = inner.state.next(event)?;
         inner.state = state;
         inner.last_error = error.or(inner.last_error.take());
-        Some(state)
+        Some(inner.state())
+    }
+
+    /// One of its devices has failed, and why; or none has. What was said of them before.
+    pub fn judge_devices(&self, failure: Option<String>) -> Option<String> {
+        std::mem::replace(&mut self.lock().device_failure, failure)
     }
 
     /// How full the KV caches of its slots are, from 0 to 1, if its engine tells.

@@ -195,7 +195,8 @@ impl Pool {
     /// Bytes that are free on those devices of this machine that its replicas run on, if all that is
     /// known.
     pub fn vram_free_bytes(&self, here: &[Device]) -> Option<u64> {
-        let runs_on = |device: &&Device| self.staying().any(|replica| replica.runs_on(device));
+        let runs_on =
+            |device: &&Device| self.staying().any(|replica| replica.runs_on(device.number));
         let devices = here.iter().filter(runs_on);
         let free = devices.map(|device| Some(device.memory?.free_bytes));
         free.reduce(|all, more| Some(all? + more?))?

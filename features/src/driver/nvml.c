@@ -1,14 +1,17 @@
 /* As much of NVIDIA's library (NVML) as the daemon asks of it. What it tells is read at each question from
  * the file `devices` in the folder that the program runs in: a line a device,
  *
- *     well|lost <percent busy> <bytes used> <bytes in all> <name>
+ *     well|lost|reset|<errors> <percent busy> <bytes used> <bytes in all> <name>
  *
+ * A number instead of a state is that of its memory's errors; one that is just well counts none.
  * Names, numbers and shapes are those of nvml.h. */
 
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, GPU_IS_LOST = 15, UNKNOWN = 999 };
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, GPU_IS_LOST = 15, RESET_REQUIRED = 16, UNKNOWN = 999 };
 
 #define DEVICES_MAX 8
 
@@ -49,7 +52,9 @@ static int find(void *handle, struct device *found) {
   if (count < 0) return UNKNOWN;
   if (number < 1 || number > count) return INVALID_ARGUMENT;
   *found = devices[number - 1];
-  return strcmp(found->state, "lost") == 0 ? GPU_IS_LOST : SUCCESS;
+  if (strcmp(found->state, "lost") == 0) return GPU_IS_LOST;
+  if (strcmp(found->state, "reset") == 0) return RESET_REQUIRED;
+  return SUCCESS;
 }
 
 int nvmlInit_v2(void) { return SUCCESS; }
@@ -103,6 +108,9 @@ int nvmlDeviceGetMemoryInfo_v2(void *handle, struct memory_v2 *memory) {
 int nvmlDeviceGetTotalEccErrors(void *handle, int type, int counter, unsigned long long *count) {
   struct device device;
   int result = find(handle, &device);
-  (void)type, (void)counter, (void)count;
-  return result == SUCCESS ? NOT_SUPPORTED : result;
+  (void)type, (void)counter;
+  if (result != SUCCESS) return result;
+  if (!isdigit((unsigned char)device.state[0])) return NOT_SUPPORTED;
+  *count = strtoull(device.state, NULL, 10);
+  return SUCCESS;
 }

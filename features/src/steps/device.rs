@@ -7,7 +7,7 @@ use crate::claim::Claim;
 use crate::driver;
 use crate::world::World;
 
-/// Rows of `| well or lost | percent busy | bytes used | bytes in all | name |`, a device a row.
+/// Rows of `| well, lost, reset, or errors of its memory | percent busy | bytes used | bytes in all | name |`, a device a row.
 #[given("a driver that tells of the devices")]
 fn install(world: &mut World, step: &Step) {
     let folder = driver::install(world.dir.path()).holds();

@@ -29,7 +29,10 @@ fn family(
 ) {
     page.family(name, "gauge", help, |family| {
         for (labels, replica) in each_replica(snapshot) {
-            for device in devices.iter().filter(|device| replica.runs_on(device)) {
+            for device in devices
+                .iter()
+                .filter(|device| replica.runs_on(device.number))
+            {
                 if let Some(value) = value(device) {
                     let number = device.number;
                     family.state(format!("{name}{{{labels},device=\"{number}\"}}"), value);

@@ -73,7 +73,7 @@ fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
                 slots_free: scheduling.replica_slots_free(place),
                 devices: devices
                     .iter()
-                    .filter(|device| replica.runs_on(device))
+                    .filter(|device| replica.runs_on(device.number))
                     .map(view)
                     .collect(),
             })
