@@ -116,7 +116,7 @@ pub fn moved(record: &TaskRecord, from: &Pool) {
 }
 
 /// Its first token came.
-pub fn stream_started(record: &TaskRecord, replica: &Replica, tokens_in: u32) {
+pub fn stream_started(record: &TaskRecord, replica: &Replica, tokens_in: Option<u32>) {
     task_line!(
         record,
         Some(replica),
@@ -152,8 +152,8 @@ pub fn retried(record: &TaskRecord, replica: &Replica) {
 pub struct StreamEnd {
     /// Where it ran.
     pub replica: Option<Arc<Replica>>,
-    /// Tokens of the prompt.
-    pub tokens_in: u32,
+    /// Tokens of the prompt, if its engine has told.
+    pub tokens_in: Option<u32>,
     /// Tokens generated.
     pub tokens_out: u32,
     /// From the first token to the last.

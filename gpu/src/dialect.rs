@@ -5,7 +5,7 @@
 //! one document, read whole. Everything else about an answer (heads, order, bounds, faults) is the
 //! same for every engine, and the business of [`exchange`](crate::exchange).
 
-use crate::event::{Finish, Usage};
+use crate::event::Finish;
 use crate::exchange::Target;
 use crate::generation::Generation;
 use crate::{EngineKind, Fault, Workload, llamacpp, openai, sglang, tgi, triton, vllm};
@@ -58,15 +58,35 @@ pub(crate) struct Piece {
     /// May be empty.
     pub(crate) text: CompactString,
     pub(crate) finish: Option<Finish>,
-    /// As far as the text has come; an engine that tells it only once does so at the end.
-    pub(crate) usage: Option<Usage>,
+    /// As far as the text has come; an engine that counts only once does so at the end.
+    pub(crate) counts: Counts,
+}
+
+/// Tokens, as an engine counts them. What it does not tell is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) prompt: Option<u32>,
+    /// Those of the prompt that were in the KV cache.
+    pub(crate) cached: Option<u32>,
+    pub(crate) completion: Option<u32>,
+}
+
+impl Counts {
+    /// Takes over what is told now; what is not stands as it was told before.
+    pub(crate) fn learn(&mut self, told: Self) {
+        *self = Self {
+            prompt: told.prompt.or(self.prompt),
+            cached: told.cached.or(self.cached),
+            completion: told.completion.or(self.completion),
+        };
+    }
 }
 
 /// The results of a document, in the order of the inputs.
 #[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) texts: Vec<CompactString>,
-    pub(crate) prompt_tokens: u32,
+    pub(crate) counts: Counts,
 }
 
 /// The engine said something that its protocol has no such words for.
@@ -143,17 +163,14 @@ impl Results {
     pub(crate) fn in_order(
         results: Vec<(usize, CompactString)>,
         expected: usize,
-        prompt_tokens: u32,
+        counts: Counts,
     ) -> Result<Self, Unreadable> {
         let mut results = results;
         results.sort_by_key(|(index, _)| *index);
         let is_whole = results.iter().map(|(index, _)| *index).eq(0..expected);
         let texts = results.into_iter().map(|(_, text)| text).collect();
         match is_whole {
-            true => Ok(Self {
-                texts,
-                prompt_tokens,
-            }),
+            true => Ok(Self { texts, counts }),
             false => Err(Unreadable),
         }
     }
@@ -257,7 +274,7 @@ mod tests {
     fn results_are_one_for_each_input_or_none() {
         let in_order = |indices: &[usize]| {
             let results = indices.iter().map(|index| (*index, number(1.5).unwrap()));
-            Results::in_order(results.collect(), 2, 0).is_ok()
+            Results::in_order(results.collect(), 2, Counts::default()).is_ok()
         };
         assert!(in_order(&[1, 0]));
         for wrong in [&[0][..], &[0, 0], &[0, 2], &[0, 1, 1], &[]] {

@@ -9,10 +9,10 @@ use core::fmt;
 pub enum Event {
     /// The prompt was taken in.
     Started {
-        /// How many tokens it has.
-        prompt_tokens: u32,
-        /// How many of them, from the first on, were found in the session's KV cache.
-        cached_tokens: u32,
+        /// How many tokens it has, if that is known yet.
+        prompt_tokens: Option<u32>,
+        /// How many of them, from the first on, were found in a KV cache, if that is known yet.
+        cached_tokens: Option<u32>,
     },
     /// More text. One token as a rule; none of it is ever taken back.
     Token {
@@ -53,8 +53,10 @@ impl Finish {
 /// How much work a text was, in tokens of its model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// In the prompt.
-    pub prompt_tokens: u32,
+    /// In the prompt; some engines never tell.
+    pub prompt_tokens: Option<u32>,
+    /// Of these, those that were found in a KV cache; many engines never tell.
+    pub cached_tokens: Option<u32>,
     /// Generated, but for the one that only says that the text ends; as many as there are results,
     /// where those were asked for.
     pub completion_tokens: u32,

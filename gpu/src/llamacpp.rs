@@ -5,8 +5,8 @@
 //! prompt and every setting, so that only a few of its fields are asked for. There is no `[DONE]`: that event
 //! says `stop`.
 
-use crate::dialect::{Answer, Piece, Question, Said, Unreadable, fold_seed, json};
-use crate::event::{Finish, Usage};
+use crate::dialect::{Answer, Counts, Piece, Question, Said, Unreadable, fold_seed, json};
+use crate::event::Finish;
 use crate::exchange::Target;
 use crate::generation::{Generation, Input, Sampling};
 use crate::openai::{self, Dialect};
@@ -128,13 +128,15 @@ pub(crate) fn question(target: &Target<'_>, generation: &Generation) -> Question
     }
 }
 
-/// The fields of the last event that are read.
+/// The fields of the last event that are read; a slash leads into one, and stands in the answer's name, too.
+/// (Its own `tokens_cached` is how much the cache holds afterwards.)
 const LAST_FIELDS: &[&str] = &[
     "content",
     "stop",
     "stop_type",
     "tokens_predicted",
     "tokens_evaluated",
+    "timings/cache_n",
 ];
 
 #[derive(Serialize)]
@@ -157,9 +159,10 @@ fn read_event(data: &[u8]) -> Result<Said, Unreadable> {
     if event.error.is_some() {
         return Ok(Said::Error);
     }
-    let usage = Usage {
-        prompt_tokens: event.tokens_evaluated,
-        completion_tokens: event.tokens_predicted,
+    let counts = Counts {
+        prompt: event.tokens_evaluated,
+        cached: event.tokens_cached,
+        completion: event.tokens_predicted,
     };
     let finish = match event.stop_type.as_deref() {
         Some("limit") => Finish::Length,
@@ -168,7 +171,7 @@ fn read_event(data: &[u8]) -> Result<Said, Unreadable> {
     Ok(Said::Piece(Piece {
         text: event.content,
         finish: event.stop.then_some(finish),
-        usage: Some(usage),
+        counts,
     }))
 }
 
@@ -178,7 +181,9 @@ struct CompletionEvent {
     content: CompactString,
     stop: bool,
     stop_type: Option<CompactString>,
-    tokens_predicted: u32,
-    tokens_evaluated: u32,
+    tokens_predicted: Option<u32>,
+    tokens_evaluated: Option<u32>,
+    #[serde(rename = "timings/cache_n")]
+    tokens_cached: Option<u32>,
     error: Option<IgnoredAny>,
 }

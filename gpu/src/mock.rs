@@ -164,10 +164,9 @@ impl Engine {
     /// Whatever is due of one sequence. `false` when it has ended.
     fn advance(&self, now: Duration, sequence: &mut Sequence, emit: &mut dyn FnMut(Event)) -> bool {
         if sequence.usage.completion_tokens == 0 {
-            let prompt_tokens = sequence.usage.prompt_tokens;
             emit(Event::Started {
-                prompt_tokens,
-                cached_tokens: 0,
+                prompt_tokens: sequence.usage.prompt_tokens,
+                cached_tokens: sequence.usage.cached_tokens,
             });
         }
         let text = sequence.script.token(sequence.usage.completion_tokens);
@@ -225,7 +224,8 @@ impl LocalEngine for Engine {
             max_tokens: script.tokens(generation.max_tokens),
             script,
             usage: Usage {
-                prompt_tokens: u32::try_from(words).unwrap_or(u32::MAX),
+                prompt_tokens: Some(u32::try_from(words).unwrap_or(u32::MAX)),
+                cached_tokens: Some(0),
                 completion_tokens: 0,
             },
             due: now + self.options.first_token,
@@ -368,12 +368,13 @@ mod tests {
         let times: Vec<u128> = said.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [20, 20, 30, 40, 40], "started, three tokens, end");
         let started = Event::Started {
-            prompt_tokens: 3,
-            cached_tokens: 0,
+            prompt_tokens: Some(3),
+            cached_tokens: Some(0),
         };
         assert_eq!(said[0].1, started);
         let usage = Usage {
-            prompt_tokens: 3,
+            prompt_tokens: Some(3),
+            cached_tokens: Some(0),
             completion_tokens: 3,
         };
         let finish = Finish::Length;

@@ -9,10 +9,9 @@
 //! Where servers of this kind differ, their [`Dialect`] says how.
 
 use crate::dialect::{
-    Answer, First, Piece, Question, ReadResults, Results, Said, Unreadable, finish, fold_seed,
-    json, number,
+    Answer, Counts, First, Piece, Question, ReadResults, Results, Said, Unreadable, finish,
+    fold_seed, json, number,
 };
-use crate::event::Usage;
 use crate::exchange::Target;
 use crate::generation::{Generation, Input, Message, Sampling};
 use crate::probe::{Answers, Properties};
@@ -210,10 +209,10 @@ pub(crate) fn read_chunk(data: &[u8]) -> Result<Said, Unreadable> {
     if chunk.error.is_some() {
         return Ok(Said::Error);
     }
-    let usage = chunk.usage.map(Usage::from);
+    let counts = chunk.usage.map(Counts::from).unwrap_or_default();
     let Some(choice) = chunk.choices.and_then(|First(choice)| choice) else {
         return Ok(Said::Piece(Piece {
-            usage,
+            counts,
             ..Piece::default()
         }));
     };
@@ -225,7 +224,7 @@ pub(crate) fn read_chunk(data: &[u8]) -> Result<Said, Unreadable> {
     Ok(Said::Piece(Piece {
         text: text.unwrap_or_default(),
         finish,
-        usage,
+        counts,
     }))
 }
 
@@ -254,15 +253,26 @@ struct Delta {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct TokenUsage {
-    pub(crate) prompt_tokens: u32,
-    completion_tokens: u32,
+    prompt_tokens: Option<u32>,
+    completion_tokens: Option<u32>,
+    /// vLLM tells it only with `--enable-prompt-tokens-details`, SGLang with `--enable-cache-report`.
+    prompt_tokens_details: Option<PromptTokens>,
 }
 
-impl From<TokenUsage> for Usage {
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct PromptTokens {
+    cached_tokens: Option<u32>,
+}
+
+impl From<TokenUsage> for Counts {
     fn from(usage: TokenUsage) -> Self {
         Self {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
+            prompt: usage.prompt_tokens,
+            cached: usage
+                .prompt_tokens_details
+                .and_then(|details| details.cached_tokens),
+            completion: usage.completion_tokens,
         }
     }
 }
@@ -277,7 +287,7 @@ fn read_embeddings(body: &[u8], expected: usize) -> Result<Results, Unreadable> 
     Results::in_order(
         results,
         expected,
-        embeddings.usage.unwrap_or_default().prompt_tokens,
+        embeddings.usage.unwrap_or_default().into(),
     )
 }
 
@@ -308,11 +318,7 @@ fn read_ranking(body: &[u8], expected: usize) -> Result<Results, Unreadable> {
     let results = ranking.results.iter();
     let results = results.map(|result| Ok((result.index, number(result.relevance_score)?)));
     let results = results.collect::<Result<_, Unreadable>>()?;
-    Results::in_order(
-        results,
-        expected,
-        ranking.usage.unwrap_or_default().prompt_tokens,
-    )
+    Results::in_order(results, expected, ranking.usage.unwrap_or_default().into())
 }
 
 #[derive(Deserialize)]

@@ -22,10 +22,14 @@ const PLACES: [&str; 5] = [
     "/detail",
 ];
 
-/// The fault of an answer with a status that is no success.
+/// The fault of an answer that is not the text that was asked for.
 pub(crate) fn of_answer(status: u16, body: &[u8], workload: Workload) -> Fault {
-    let body = serde_json::from_slice(body).unwrap_or(Value::Null);
-    of_status(status, &body, workload)
+    let document = serde_json::from_slice(body).unwrap_or(Value::Null);
+    match status {
+        200 if document.get("error").is_some() => of_event(body, workload),
+        200 => Fault::Broken("the engine answered with something else than a stream".into()),
+        _ => of_status(status, &document, workload),
+    }
 }
 
 /// The fault of an error within a stream. It has a status of its own if the engine thinks of one.

@@ -2,7 +2,7 @@
 //! <https://docs.sglang.io/basic_usage/native_api.html>: OpenAI's API with `top_k` besides, whose -1 takes any
 //! token. A ranking is a list of its own, with the tokens counted beside each document.
 
-use crate::dialect::{Question, Results, Unreadable, number};
+use crate::dialect::{Counts, Question, Results, Unreadable, number};
 use crate::exchange::Target;
 use crate::generation::Generation;
 use crate::openai::{self, Dialect, TokenUsage};
@@ -58,17 +58,21 @@ pub(crate) fn question(target: &Target<'_>, generation: &Generation) -> Question
 
 fn read_ranking(body: &[u8], expected: usize) -> Result<Results, Unreadable> {
     let ranking: Vec<Ranked> = serde_json::from_slice(body)?;
+    // The tokens of all documents, if they were counted for each.
     let tokens = ranking
         .iter()
-        .map(|result| result.meta_info.unwrap_or_default().prompt_tokens);
-    let prompt_tokens = tokens.fold(0, u32::saturating_add);
+        .map(|result| Counts::from(result.meta_info?).prompt);
+    let prompt = tokens.reduce(|all, more| Some(all?.saturating_add(more?)));
     let results = ranking
         .iter()
         .map(|result| Ok((result.index, number(result.score)?)));
     Results::in_order(
         results.collect::<Result<_, Unreadable>>()?,
         expected,
-        prompt_tokens,
+        Counts {
+            prompt: prompt.flatten(),
+            ..Counts::default()
+        },
     )
 }
 

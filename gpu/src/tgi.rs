@@ -6,8 +6,7 @@
 //! whole text once more, and why it ended.
 
 use crate::Fault;
-use crate::dialect::{Answer, Piece, Question, Said, Unreadable, finish, json};
-use crate::event::Usage;
+use crate::dialect::{Answer, Counts, Piece, Question, Said, Unreadable, finish, json};
 use crate::exchange::Target;
 use crate::generation::{Generation, Input, Sampling};
 use crate::openai::{self, Dialect};
@@ -124,10 +123,11 @@ fn read_event(data: &[u8]) -> Result<Said, Unreadable> {
     Ok(Said::Piece(Piece {
         text: token.written(),
         finish: finish(&details.finish_reason),
-        usage: Some(Usage {
-            prompt_tokens: details.input_length,
-            completion_tokens: details.generated_tokens,
-        }),
+        counts: Counts {
+            prompt: details.input_length,
+            cached: None,
+            completion: Some(details.generated_tokens),
+        },
     }))
 }
 
@@ -162,6 +162,5 @@ struct Details {
     finish_reason: CompactString,
     generated_tokens: u32,
     /// Versions before 2.3 do not count the prompt.
-    #[serde(default)]
-    input_length: u32,
+    input_length: Option<u32>,
 }

@@ -1,5 +1,5 @@
 //! What engines say, and what becomes of it: recorded dialogues, each read in every way a socket could cut
-//! it, and answers that no engine should give.
+//! it. What engines should not say is in `misbehaviour.rs`.
 //!
 //! A recording is a file of `recorded/<engine>/`, line by line:
 //!
@@ -13,11 +13,10 @@
 //! = an event that is told; and last, whether the connection is open or closed
 //! ```
 
-use orchestratord_gpu::exchange::{Exchange, LIMITS, Target};
-use orchestratord_gpu::{
-    EngineKind, Event, Fault, Generation, Input, Message, Role, Sampling, Workload, probe,
-};
-use orchestratord_http::client::Connection;
+mod dialogue;
+
+use dialogue::{begin, finish, generation, tell};
+use orchestratord_gpu::{EngineKind, Fault, Generation, Input, Sampling, Workload, probe};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,104 +94,6 @@ impl Recording {
     }
 }
 
-fn generation(workload: Workload) -> Generation {
-    let texts = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
-    Generation {
-        input: match workload {
-            Workload::Completion => Input::Prompt("Once upon a time".to_owned()),
-            Workload::Chat => Input::Chat(vec![Message {
-                role: Role::User,
-                content: "Hello".to_owned(),
-            }]),
-            Workload::Embedding => Input::Embed(texts(["a fox", "the sea"])),
-            Workload::Rerank => Input::Rerank {
-                query: "a fox".to_owned(),
-                documents: texts(["the sea", "the old fox"]),
-            },
-        },
-        max_tokens: 4,
-        sampling: Sampling {
-            temperature: 0.5,
-            top_p: 0.75,
-            top_k: 40,
-            seed: 7,
-        },
-        stop: Vec::new(),
-        session: None,
-        reuse: true,
-        traceparent: Some(TRACE.to_owned()),
-    }
-}
-
-const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-fn begin(kind: EngineKind, generation: &Generation, out: &mut Vec<u8>) -> Result<Exchange, Fault> {
-    let target = Target {
-        kind,
-        host: "engine:8000",
-        base_path: "",
-        model: "tales",
-        key: Some("secret"),
-    };
-    Exchange::begin(Connection::new(LIMITS), &target, generation, out)
-}
-
-/// What is told of an answer that comes in pieces.
-fn tell(exchange: &mut Exchange, answer: &[u8], cuts: &[usize]) -> Vec<Event> {
-    let mut told = Vec::new();
-    let mut from = 0;
-    for to in cuts.iter().copied().chain([answer.len()]) {
-        exchange.receive(&answer[from..to], &mut |event| told.push(event));
-        from = to;
-    }
-    told
-}
-
-/// The events in words, and what becomes of the connection if the engine closes it where it has to.
-fn finish(mut told: Vec<Event>, mut exchange: Exchange) -> Vec<String> {
-    if !exchange.is_over() {
-        exchange.receive_end(&mut |event| told.push(event));
-    }
-    assert!(exchange.is_over(), "nothing is left to come");
-    check_order(&told);
-    let connection = exchange.into_connection();
-    let connection = if connection.is_some() {
-        "open"
-    } else {
-        "closed"
-    };
-    let words = told.iter().map(word).chain([connection.to_owned()]);
-    words.collect()
-}
-
-/// Started once, tokens, then the end; or a fault, after which there is nothing.
-fn check_order(told: &[Event]) {
-    let (last, before) = told.split_last().expect("something is told");
-    assert!(
-        matches!(last, Event::End { .. } | Event::Fault(_)),
-        "{told:?}"
-    );
-    if let Some((first, tokens)) = before.split_first() {
-        assert!(matches!(first, Event::Started { .. }), "{told:?}");
-        let is_text = |event: &Event| matches!(event, Event::Token { text } if !text.is_empty());
-        assert!(tokens.iter().all(is_text), "{told:?}");
-    }
-}
-
-fn word(event: &Event) -> String {
-    match event {
-        Event::Started { prompt_tokens, .. } => format!("started {prompt_tokens}"),
-        Event::Token { text } => format!("token {text:?}"),
-        Event::End { finish, usage } => format!(
-            "end {} {} {}",
-            finish.name(),
-            usage.prompt_tokens,
-            usage.completion_tokens
-        ),
-        Event::Fault(fault) => format!("fault {fault}"),
-    }
-}
-
 fn recordings() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
     let engines = entries(&folder).into_iter().filter(|path| path.is_dir());
@@ -266,142 +167,6 @@ fn an_answer_that_ends_early_is_the_engines_fault_wherever_it_ends() {
     }
 }
 
-/// What is told of an answer to a completion asked of a server that speaks OpenAI's API.
-fn answered(answer: &[u8]) -> Vec<String> {
-    let mut exchange = begin(
-        EngineKind::OpenAi,
-        &generation(Workload::Completion),
-        &mut Vec::new(),
-    )
-    .expect("it can be asked");
-    let told = tell(&mut exchange, answer, &[]);
-    finish(told, exchange)
-}
-
-/// A stream of these events, and the end of the body.
-fn stream(events: &[&str]) -> Vec<u8> {
-    let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-    for event in events {
-        let length = "data: \n\n".len() + event.len();
-        answer.extend(format!("{length:x}\r\ndata: {event}\n\n\r\n").bytes());
-    }
-    answer.extend(b"0\r\n\r\n");
-    answer
-}
-
-fn document(status: u16, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!("HTTP/1.1 {status} \r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
-}
-
-const HELLO: &str = r#"{"choices":[{"text":"hello"}]}"#;
-const STOP: &str = r#"{"choices":[{"text":"","finish_reason":"stop"}]}"#;
-const DONE: &str = "[DONE]";
-
-#[test]
-fn a_text_ends_once_and_nothing_follows_it() {
-    let hello = ["started 0", "token \"hello\"", "end stop 0 1", "open"];
-    assert_eq!(answered(&stream(&[HELLO, STOP, DONE])), hello);
-    assert_eq!(answered(&stream(&[HELLO, STOP, STOP, DONE, DONE])), hello);
-    assert_eq!(
-        answered(&stream(&[HELLO, STOP])),
-        hello,
-        "a server without [DONE]"
-    );
-    assert_eq!(
-        answered(&stream(&[HELLO, DONE])),
-        hello,
-        "a server without a reason"
-    );
-    for more in [&[HELLO, STOP, HELLO, DONE][..], &[HELLO, DONE, HELLO]] {
-        let told = answered(&stream(more));
-        assert_eq!(
-            told[2..],
-            [
-                "fault the engine went on after the end of its text",
-                "closed"
-            ]
-        );
-    }
-}
-
-#[test]
-fn a_text_without_an_end_is_broken() {
-    let told = answered(&stream(&[HELLO]));
-    let fault = "fault the engine ended its answer before the text had ended";
-    assert_eq!(told, ["started 0", "token \"hello\"", fault, "open"]);
-    let told = answered(&stream(&[]));
-    assert_eq!(told, [fault, "open"]);
-    let given_up = r#"{"choices":[{"text":"","finish_reason":"abort"}]}"#;
-    let told = answered(&stream(&[HELLO, given_up]));
-    assert_eq!(
-        told[2..],
-        ["fault the engine answered with status 500", "closed"]
-    );
-}
-
-#[test]
-fn garbage_is_broken_whatever_it_is() {
-    let garbage: [&[u8]; 7] = [
-        b"\x00\xff\xfe garbage",
-        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        &stream(&["\u{fffd}{"]),
-        &stream(&[r#"{"choices":7}"#]),
-        &stream(&["<html>"]),
-    ];
-    for answer in garbage {
-        let told = answered(answer);
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("fault "), "{told:?}");
-        assert_eq!(told[1], "closed");
-    }
-}
-
-#[test]
-fn what_is_too_long_is_broken_before_it_is_held() {
-    let token = |length: usize| format!(r#"{{"choices":[{{"text":"{}"}}]}}"#, "a".repeat(length));
-    let huge = answered(&stream(&[&token(10_000_000)]));
-    assert_eq!(
-        huge,
-        ["fault the engine's answer is longer than allowed", "closed"]
-    );
-    let long = answered(&stream(&[&token(100_000)]));
-    assert_eq!(
-        long,
-        ["fault the engine sent a token longer than any", "closed"]
-    );
-    let message = format!(r#"{{"error":"{}"}}"#, "a".repeat(100_000));
-    let error = answered(&document(400, &message));
-    assert_eq!(
-        error,
-        ["fault the engine refused it with status 400", "closed"]
-    );
-}
-
-#[test]
-fn a_status_is_told_as_whose_fault_it_is() {
-    let check = |status, body: &str, fault: &str| {
-        let told = answered(&document(status, body));
-        assert_eq!(told, [&format!("fault {fault}"), "open"]);
-    };
-    check(500, "boom", "the engine answered with status 500");
-    check(429, "", "the engine has too much to do");
-    check(
-        503,
-        r#"{"error":"loading"}"#,
-        "the engine has too much to do",
-    );
-    check(
-        404,
-        "{}",
-        "the engine does not know the model, or the route to it",
-    );
-    let told = r#"{"error":{"message":"`stop` is no list"}}"#;
-    check(400, told, "the engine refused it: `stop` is no list");
-}
-
 #[test]
 fn an_engine_is_asked_for_no_work_that_it_does_not_do() {
     let refuses = |kind, workload| {
@@ -416,21 +181,6 @@ fn an_engine_is_asked_for_no_work_that_it_does_not_do() {
     assert!(refuses(EngineKind::Tgi, Workload::Rerank));
     assert!(!refuses(EngineKind::Tgi, Workload::Chat));
     assert!(!refuses(EngineKind::LlamaCpp, Workload::Rerank));
-}
-
-#[test]
-fn a_stop_text_that_an_engine_sends_is_not_told() {
-    let mut generation = generation(Workload::Completion);
-    generation.stop = vec!["END".to_owned()];
-    let text = |text: &str| format!(r#"{{"choices":[{{"text":"{text}"}}]}}"#);
-    let answer = stream(&[&text("one E"), &text("ND two"), &text(" three"), STOP, DONE]);
-    let mut exchange = begin(EngineKind::OpenAi, &generation, &mut Vec::new()).unwrap();
-    let told = tell(&mut exchange, &answer, &[]);
-    let told = finish(told, exchange);
-    assert_eq!(
-        told,
-        ["started 0", "token \"one \"", "end stop 0 2", "closed"]
-    );
 }
 
 #[test]

@@ -65,17 +65,17 @@ pub struct MetricsVerbose<'a> {
     pub human: &'a str,
 }
 
-/// How many tokens went in and out.
+/// How many tokens went in and out. `null` is what the engine does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Tokens of the prompt.
-    pub prompt_tokens: u32,
+    pub prompt_tokens: Option<u32>,
     /// Tokens generated.
     pub completion_tokens: u32,
     /// Their sum.
-    pub total_tokens: u32,
-    /// Tokens of the prompt that were found in the session's KV cache.
-    pub cached_tokens: u32,
+    pub total_tokens: Option<u32>,
+    /// Tokens of the prompt that were found in a KV cache.
+    pub cached_tokens: Option<u32>,
 }
 
 /// What `end` says.

@@ -398,8 +398,8 @@ pub struct TaskView {
     pub timings: Timings,
     /// See [`Placement`].
     pub placement: Placement,
-    /// Tokens of the prompt, once the engine has counted them.
-    pub tokens_in: u32,
+    /// Tokens of the prompt, once the engine has counted them; some never tell.
+    pub tokens_in: Option<u32>,
     /// Tokens generated so far.
     pub tokens_out: u32,
     /// Why it failed, for a task that did.

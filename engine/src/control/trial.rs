@@ -78,7 +78,7 @@ fn converse(
         Event::Started { .. } | Event::Token { .. } => {}
     };
     let mut buffer = vec![0; READ_BYTES];
-    while !exchange.is_over() {
+    while !exchange.is_finished() {
         match stream.read(&mut buffer).map_err(failed)? {
             0 => {
                 exchange.receive_end(&mut hear);

@@ -104,10 +104,10 @@ pub struct Task {
     pub log: Log,
     /// Where it stands.
     pub phase: Phase,
-    /// Tokens of the prompt, once the engine has counted them.
-    pub tokens_in: u32,
-    /// Of these, those that the session's last turn had left in the KV cache.
-    pub tokens_cached: u32,
+    /// Tokens of the prompt, once the engine has counted them; some never tell.
+    pub tokens_in: Option<u32>,
+    /// Of these, those that were in the KV cache already, once the engine has told.
+    pub tokens_cached: Option<u32>,
     /// Tokens generated.
     pub tokens_out: u32,
     /// Its last reader left while a thief had it.
@@ -130,8 +130,8 @@ impl Task {
             record,
             log: Log::new(),
             phase,
-            tokens_in: 0,
-            tokens_cached: 0,
+            tokens_in: None,
+            tokens_cached: None,
             tokens_out: 0,
             abandoned: false,
             state: TaskState::Queued,
@@ -306,9 +306,17 @@ impl Task {
         self.wake_readers();
     }
 
-    /// How much of its prompt was found in the KV cache, from 0 to 1.
+    /// How much of its prompt was found in the KV cache, from 0 to 1; nothing, as far as nobody has told.
     pub fn kv_warmth(&self) -> f64 {
-        f64::from(self.tokens_cached) / f64::from(self.tokens_in.max(1))
+        let [cached, all] = [self.tokens_cached, self.tokens_in].map(Option::unwrap_or_default);
+        f64::from(cached) / f64::from(all.max(1))
+    }
+
+    /// Tokens in and out, as far as they are known.
+    pub fn tokens_known(&self) -> u32 {
+        self.tokens_in
+            .unwrap_or_default()
+            .saturating_add(self.tokens_out)
     }
 
     /// Whether a `metrics` event is due; if so, the next is due an interval from now.
@@ -347,7 +355,9 @@ impl Task {
             usage: Usage {
                 prompt_tokens: self.tokens_in,
                 completion_tokens: self.tokens_out,
-                total_tokens: self.tokens_in + self.tokens_out,
+                total_tokens: self
+                    .tokens_in
+                    .map(|tokens| tokens.saturating_add(self.tokens_out)),
                 cached_tokens: self.tokens_cached,
             },
         };

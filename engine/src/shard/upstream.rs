@@ -12,10 +12,13 @@ mod connection;
 
 pub use connection::Idle;
 
-use std::{convert::Infallible, future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, task::Poll};
+use std::{
+    convert::Infallible, future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, task::Poll,
+    time::Duration,
+};
 
 use futures_channel::oneshot;
-use futures_lite::{AsyncRead as _, AsyncWriteExt as _, future};
+use futures_lite::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, future};
 use glommio::channels::local_channel::{LocalReceiver, LocalSender};
 use orchestratord_gpu::{
     Event, Fault, Generation, SequenceKey,
@@ -26,6 +29,7 @@ use orchestratord_sched::{ReplicaEvent, ReplicaIndex};
 use self::connection::{Connection, Stream, within};
 use super::Shard;
 use crate::{
+    endpoint::Peer,
     roots,
     settings::{key::EngineKey, link::LinkSettings},
     shared::{
@@ -34,6 +38,12 @@ use crate::{
         snapshot::Pool,
     },
 };
+
+/// Bytes that are read at a time of what follows a text.
+const REST_READ_BYTES: usize = 1024;
+/// How long the rest of an answer may take once its text is complete: it is a few bytes that the server
+/// is about to send. A new connection costs less than a longer wait.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A generation for a server.
 pub struct Ask {
@@ -181,19 +191,36 @@ async fn exchange(
         None => return Err(Fault::Broken("the engine does not begin to answer".into())),
     }
     shard.flush_outbox();
-    while !exchange.is_over() {
+    while !exchange.is_finished() {
         glommio::yield_if_needed().await;
         if let Ok(0) | Err(_) = read(shard, ask, &mut stream, &mut exchange).await {
             exchange.receive_end(&mut |event| tell(shard, ask, event));
         }
         shard.flush_outbox();
     }
+    // The task has ended, and with it this future where it waits next.
+    let (shard, peer) = (Rc::clone(shard), remote.endpoint.peer.clone());
+    glommio::spawn_local(put_away(shard, peer, stream, exchange)).detach();
+    Ok(Said::Something)
+}
+
+/// Keeps the connection for the next task, if the rest of the answer comes within a moment.
+async fn put_away(shard: Rc<Shard>, peer: Peer, mut stream: Stream, mut exchange: Exchange) {
+    let rest = async {
+        let mut buffer = [0; REST_READ_BYTES];
+        while !exchange.is_over() {
+            match stream.read(&mut buffer).await {
+                Ok(count @ 1..) => exchange.receive(&buffer[..count], &mut drop),
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    within(REST_TIMEOUT, rest).await;
     if let Some(http) = exchange.into_connection() {
         let now = shard.shared.clock.elapsed();
         let connection = Connection { stream, http };
-        shard.upstreams.put(&remote.endpoint.peer, connection, now);
+        shard.upstreams.put(&peer, connection, now);
     }
-    Ok(Said::Something)
 }
 
 async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {

@@ -135,7 +135,7 @@ impl Promise {
                 replica_id: None,
                 chosen_by: self.basis().name(),
             },
-            tokens_in: 0,
+            tokens_in: None,
             tokens_out: 0,
             error: Some(code.name()),
             transcript_artifact_id: None,

@@ -27,7 +27,7 @@ struct Content<'t> {
     state: &'t str,
     error: Option<&'t str>,
     seed: u64,
-    tokens_in: u32,
+    tokens_in: Option<u32>,
     tokens_out: u32,
     queue_position: u32,
     predicted_start_ms: u64,

@@ -135,10 +135,11 @@ impl Engine {
         let tokens_max = prompt.len().saturating_add(generation.max_tokens as usize);
         let writing = Writing {
             session: generation.session,
-            found: u32::try_from(cached).unwrap_or(u32::MAX),
+            found: cached,
             is_announced: false,
             usage: Usage {
-                prompt_tokens,
+                prompt_tokens: Some(prompt_tokens),
+                cached_tokens: Some(u32::try_from(cached).unwrap_or(u32::MAX)),
                 completion_tokens: 0,
             },
             tokens_max: tokens_max.min(context_tokens as usize),

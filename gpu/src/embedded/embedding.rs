@@ -65,7 +65,11 @@ impl Embedding {
             spare: Some(cache),
             sum: vec![0.0; model.llama.sizes.width],
             results: Results::Vectors,
-            usage: Usage::default(),
+            usage: Usage {
+                prompt_tokens: Some(0),
+                cached_tokens: Some(0),
+                completion_tokens: 0,
+            },
             context_tokens,
             layers: model.llama.sizes.layers,
         }
@@ -163,7 +167,7 @@ impl Embedding {
             if self.texts.is_empty() {
                 emit(Event::Started {
                     prompt_tokens: self.usage.prompt_tokens,
-                    cached_tokens: 0,
+                    cached_tokens: self.usage.cached_tokens,
                 });
             }
             return Ok(Next::GoOn);
@@ -198,7 +202,8 @@ impl Embedding {
         while let Some(text) = self.texts.pop_front() {
             let tokens = model.tokenizer.encode_within(&text, self.context_tokens)?;
             let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-            self.usage.prompt_tokens = self.usage.prompt_tokens.saturating_add(count);
+            let counted = &mut self.usage.prompt_tokens;
+            *counted = counted.map(|tokens| tokens.saturating_add(count));
             self.waiting.push_back(tokens);
             bytes_left = bytes_left.saturating_sub(text.len());
             if bytes_left == 0 {

@@ -12,7 +12,7 @@ pub(super) struct Writing {
     pub(super) reading: Reading,
     pub(super) session: Option<SessionKey>,
     /// Tokens that were in the cache from the start.
-    pub(super) found: u32,
+    pub(super) found: usize,
     pub(super) is_announced: bool,
     pub(super) usage: Usage,
     /// Tokens that prompt and text may have together.
@@ -38,12 +38,11 @@ impl Writing {
         scores: Option<Vec<f32>>,
         emit: &mut dyn FnMut(Event),
     ) -> bool {
-        if self.reading.cached > self.found as usize && !self.is_announced {
+        if self.reading.cached > self.found && !self.is_announced {
             self.is_announced = true;
-            let prompt_tokens = self.usage.prompt_tokens;
             emit(Event::Started {
-                prompt_tokens,
-                cached_tokens: self.found,
+                prompt_tokens: self.usage.prompt_tokens,
+                cached_tokens: self.usage.cached_tokens,
             });
         }
         let Some(scores) = scores else {

@@ -10,7 +10,7 @@ pub(crate) struct Answer {
     is_stream: bool,
     wants_usage: bool,
     model: String,
-    prompt_tokens: u32,
+    prompt_tokens: Option<u32>,
     /// What was told so far; of a stream only how many there were matters.
     texts: Vec<String>,
     tokens: u32,
@@ -25,7 +25,7 @@ impl Answer {
             is_stream: is_text && asked.is_stream,
             wants_usage: asked.wants_usage,
             model: model.to_owned(),
-            prompt_tokens: 0,
+            prompt_tokens: None,
             texts: Vec::new(),
             tokens: 0,
             end: None,
@@ -151,10 +151,12 @@ fn data(value: &Value) -> String {
 }
 
 fn count(usage: Usage) -> Value {
+    let prompt_tokens = usage.prompt_tokens.unwrap_or_default();
     json!({
-        "prompt_tokens": usage.prompt_tokens,
+        "prompt_tokens": prompt_tokens,
         "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens.saturating_add(usage.completion_tokens),
+        "total_tokens": prompt_tokens.saturating_add(usage.completion_tokens),
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     })
 }
 
@@ -164,5 +166,6 @@ fn native_end(text: &str, finish: Finish, usage: Usage) -> Value {
         Finish::Stop => "eos",
     };
     json!({"content": text, "stop": true, "stop_type": stop_type,
-        "tokens_predicted": usage.completion_tokens, "tokens_evaluated": usage.prompt_tokens})
+        "tokens_predicted": usage.completion_tokens, "tokens_evaluated": usage.prompt_tokens,
+        "timings/cache_n": usage.cached_tokens})
 }

@@ -50,12 +50,12 @@ impl Table {
             tokens_out: ended.tokens_out,
             decode: ended.decode_time(self.now()),
         };
+        let tokens = ended.tokens_known();
         drop(ended);
         self.keep(task, error);
         logs::stream_ended(&record, &end, error);
         self.shared.stages.live_tasks.leave();
         self.retain(record.id);
-        let tokens = end.tokens_in + end.tokens_out;
         self.end_turn(&record, run.as_ref(), tokens);
         let Some(run) = run else {
             return;

@@ -42,7 +42,7 @@ impl Table {
         self.reuse_slots();
     }
 
-    fn prefilling(&mut self, task: &Shown, prompt_tokens: u32, cached_tokens: u32) {
+    fn prefilling(&mut self, task: &Shown, prompt_tokens: Option<u32>, cached_tokens: Option<u32>) {
         let mut task = task.borrow_mut();
         task.begin();
         task.tokens_in = prompt_tokens;
@@ -51,7 +51,9 @@ impl Table {
         if let Phase::Running(run) = &mut task.phase {
             run.heard = now;
             let counters = self.replica_counters(&run.replica);
-            counters.tokens_in.add(prompt_tokens.into());
+            counters
+                .tokens_in
+                .add(prompt_tokens.unwrap_or_default().into());
         }
     }
 
@@ -117,8 +119,13 @@ impl Table {
     fn finish(&mut self, task: &Shown, finish: Finish, usage: Usage) {
         let now = self.now();
         let mut ended = task.borrow_mut();
-        let uncounted = usage.prompt_tokens.saturating_sub(ended.tokens_in);
-        ended.tokens_in += uncounted;
+        let counted = ended.tokens_in.unwrap_or_default();
+        let uncounted = usage
+            .prompt_tokens
+            .unwrap_or_default()
+            .saturating_sub(counted);
+        ended.tokens_in = usage.prompt_tokens.or(ended.tokens_in);
+        ended.tokens_cached = usage.cached_tokens.or(ended.tokens_cached);
         // Some engines count the prompt only at the end. And a text that was held back comes with its next one: there may be more tokens than events.
         let unseen = usage.completion_tokens.saturating_sub(ended.tokens_out);
         ended.tokens_out += unseen;
