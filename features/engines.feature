@@ -80,10 +80,17 @@ Feature: Engines
       | replica_id | "w1"    |
 
     Examples:
-      | fault      |
-      | status:500 |
-      | status:429 |
-      | garbage    |
+      | fault       |
+      | status:500  |
+      | status:429  |
+      | status:401  |
+      | status:307  |
+      | status:200  |
+      | status:204  |
+      | garbage     |
+      | close       |
+      | cut-after:0 |
+      | huge-token  |
 
   Scenario Outline: an engine with --fault <fault> is an error, and says so
     Given an engine called alpha started with --fault <fault>
@@ -108,8 +115,62 @@ Feature: Engines
       | garbage     | WORKER_RESET   | engine  | 0      |
       | status:500  | WORKER_RESET   | engine  | 0      |
       | status:400  | INVALID_PARAMS | refused | 0      |
+      | status:307  | WORKER_RESET   | engine  | 0      |
+      | close       | WORKER_RESET   | engine  | 0      |
       | die-after:3 | WORKER_RESET   | engine  | 3      |
+      | cut-after:3 | WORKER_RESET   | engine  | 3      |
       | huge-token  | WORKER_RESET   | engine  | 0      |
+
+  Scenario Outline: an engine with --fault <fault> is waited for no longer than it may be silent
+    Given an engine called alpha started with --fault <fault>
+    And a daemon started with --decode-timeout-ms 300
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{alpha}", "slots": 2, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | ready | true |
+    And the client enqueues a task
+      | model_ref | "scripted" |
+    When the client reads /v2/tasks/{task}/events
+    Then each error event of the client holds
+      | code | "DECODE_TIMEOUT" |
+    And the client has seen <tokens> tokens
+
+    Examples:
+      | fault        | tokens |
+      | silent       | 0      |
+      | hang-after:3 | 3      |
+
+  # Its slot serves the next task, which starts as soon as the text before it has ended.
+  Scenario Outline: an engine with --fault <fault> gives the text that was asked for
+    Given an engine called alpha started with --fault <fault>
+    And a daemon
+    And the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "<engine>", "url": "{alpha}", "slots": 1, "model_ref": "scripted"}
+      """
+    And GET /v2/pools/gpu/health comes to hold
+      | ready | true |
+    And the client enqueues the task before
+      | model_ref  | "scripted" |
+      | max_tokens | 3          |
+    And the client enqueues the task after
+      | model_ref  | "scripted" |
+      | max_tokens | 3          |
+    When the client reads /v2/tasks/{before}/events
+    And the client reads /v2/tasks/{after}/events
+    Then each end event of the client holds
+      | tokens_out    | 3        |
+      | finish_reason | "length" |
+    And GET /v2/pools/gpu/health comes to hold
+      | metrics.slots_free | 1 |
+
+    Examples:
+      | fault   | engine |
+      | endless | openai |
+      | endless | vllm   |
+      | unended | openai |
 
   Scenario: an engine is told that its text is wanted no more
     Given an engine called alpha started with --fault endless --tokens-per-s 40

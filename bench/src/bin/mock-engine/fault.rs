@@ -12,8 +12,12 @@ pub(crate) enum Fault {
     Refuse,
     /// It ends, or falls silent about a sequence, when that has so many tokens.
     Core(mock::Fault),
+    /// The connection is closed instead of an answer to work.
+    Close,
     /// Work is never answered.
     Silent,
+    /// The connection is closed within the event of the token after so many.
+    CutAfter(u32),
     /// Work is answered with bytes that are no HTTP.
     Garbage,
     /// Work is answered with this status.
@@ -22,6 +26,8 @@ pub(crate) enum Fault {
     HugeToken,
     /// No text ends, whatever was asked.
     Endless,
+    /// The text ends, and the body of its answer does not.
+    Unended,
 }
 
 impl Fault {
@@ -49,6 +55,9 @@ impl FromStr for Fault {
             "hang-after" => {
                 tokens().map(|tokens| Self::Core(mock::Fault::HangsAfterTokens(tokens)))
             }
+            "close" => Some(Self::Close),
+            "silent" => Some(Self::Silent),
+            "cut-after" => tokens().map(Self::CutAfter),
             "garbage" => Some(Self::Garbage),
             "status" => {
                 let status = number.and_then(|number| number.parse().ok());
@@ -57,8 +66,8 @@ impl FromStr for Fault {
                     .map(Self::Status)
             }
             "huge-token" => Some(Self::HugeToken),
-            "silent" => Some(Self::Silent),
             "endless" => Some(Self::Endless),
+            "unended" => Some(Self::Unended),
             _ => None,
         };
         fault.ok_or_else(|| format!("`{text}` is no fault"))

@@ -55,8 +55,8 @@ struct Arguments {
     /// Tokens a second and sequence; 0 is as fast as it can.
     #[arg(long, default_value_t = 0)]
     tokens_per_s: u32,
-    /// How it fails: none, refuse, die-after:N, hang-after:N, garbage, status:N, huge-token, endless,
-    /// silent.
+    /// How it fails: none, refuse, close, silent, die-after:N, cut-after:N, hang-after:N, garbage, status:N,
+    /// huge-token, endless, unended.
     #[arg(long, default_value = "none")]
     fault: Fault,
     /// The certificate that it shows; without one it speaks plainly.
@@ -252,7 +252,13 @@ impl Wire<'_> {
                     .write_all(b"\x00\xff no HTTP, and no end of a line")?;
                 return Err(io::Error::other("nothing can follow garbage"));
             }
-            Fault::None | Fault::Core(_) | Fault::HugeToken | Fault::Endless => {}
+            Fault::Close => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Fault::None
+            | Fault::Core(_)
+            | Fault::CutAfter(_)
+            | Fault::HugeToken
+            | Fault::Endless
+            | Fault::Unended => {}
         }
         match Asked::read(route, &asked) {
             Ok(asked) => self.run(asked),
@@ -271,6 +277,9 @@ impl Wire<'_> {
         drop(slot);
         match answer.document() {
             Some(document) => self.reply(200, &document),
+            None if self.engine.arguments.fault == Fault::Unended => {
+                self.wait(|| Some(Duration::MAX))
+            }
             None => {
                 self.connection.end_stream(&mut self.out);
                 self.flush()
@@ -322,8 +331,15 @@ impl Wire<'_> {
             }
             event => event,
         };
+        let is_cut = matches!(event, Event::Token { .. })
+            && self.engine.arguments.fault == Fault::CutAfter(answer.tokens());
         for chunk in answer.tell(event) {
             self.connection.stream(chunk.as_bytes(), &mut self.out);
+        }
+        if is_cut {
+            self.out.truncate(self.out.len() / 2);
+            self.flush()?;
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
         self.flush()
     }
