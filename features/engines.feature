@@ -37,15 +37,23 @@ Feature: Engines
       | chat       | llamacpp | llamacpp | null   | [{"role": "user", "content": "a b"}] | null            | 5          | 5      | length | /v1/chat/completions |
 
   Scenario: a pool tells what its servers tell of themselves
-    Given an engine called alpha started with --protocol llamacpp
+    Given an engine called alpha started with --protocol llamacpp --slots 2
     And a daemon
     When the client sends POST /v2/workers/register
       """
-      {"pool_id": "gpu", "replica_id": "w1", "engine": "llamacpp", "url": "{alpha}", "slots": 2, "model_ref": "scripted"}
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "llamacpp", "url": "{alpha}", "slots": 9, "model_ref": "scripted"}
       """
     Then GET /v2/pools comes to hold
-      | pools.1.pool_id | "gpu"      |
-      | pools.1.ctx_max | at least 1 |
+      | pools.1.pool_id                     | "gpu"      |
+      | pools.1.ctx_max                     | at least 1 |
+      | pools.1.metrics.slots_free          | 2          |
+      | pools.1.replicas.0.slots_total      | 2          |
+      | pools.1.replicas.0.requests_running | 0          |
+      | pools.1.replicas.0.requests_waiting | 0          |
+    And a line of the log comes to hold
+      | event         | "fewer_slots" |
+      | slots_claimed | 9             |
+      | slots         | 2             |
     When the client enqueues a task
       | model_ref | "scripted" |
       | ctx       | 4294967295 |

@@ -8,14 +8,14 @@ Feature: Metrics
   Scenario: a scrape under load tells all that is promised, and nothing else
     Given Ann has a key for data
     And Bob has a key for data,control,worker
-    And an engine called slow started with --tokens-per-s 200
+    And an engine called slow started with --protocol llamacpp --tokens-per-s 200
     And a driver that tells of the devices
       | well | 37 | 12345 | 80000 | Model X |
     And a file weights.gguf that holds "not what its digest says"
     And a daemon started with --keys {dir}/keys.toml --engine embedded --shards 2 --admission-capacity 64
     And Bob sends POST /v2/workers/register
       """
-      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{slow}", "slots": 4,
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "llamacpp", "url": "{slow}", "slots": 4,
        "engine_version": "1.2.3", "device_mask": "0", "model_ref": "scripted"}
       """
     And GET /v2/pools/gpu/health by Bob comes to hold
@@ -73,6 +73,8 @@ Feature: Metrics
       | steals_total                        | counter   | from_core to_core                                 | |
       | queue_depth                         | gauge     | engine engine_version pool_id priority            | |
       | kv_cache_usage_ratio                | gauge     | engine engine_version pool_id replica_id          | |
+      | engine_requests_running             | gauge     | engine engine_version pool_id replica_id          | |
+      | engine_requests_waiting             | gauge     | engine engine_version pool_id replica_id          | |
       | gpu_utilization                     | gauge     | engine engine_version pool_id replica_id device   | |
       | vram_used_bytes                     | gauge     | engine engine_version pool_id replica_id device   | |
       | model_state                         | gauge     | model_id state                                    | |

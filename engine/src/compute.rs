@@ -222,9 +222,8 @@ impl<'w> Life<'w> {
 
     /// Sessions learn what is kept of their KV caches.
     fn tell_kept(&mut self) {
-        if let Some(usage) = self.engine.kv_cache_usage() {
-            self.worker.replica.condition.set_kv_cache_usage(usage);
-        }
+        let usage = self.engine.kv_cache_usage();
+        self.worker.replica.condition.kv_cache_usage.set(usage);
         let (sessions, replica) = (&self.worker.shared.sessions, &self.worker.replica);
         self.engine
             .kept(&mut |session, bytes| sessions.kv_kept(session, replica, bytes));

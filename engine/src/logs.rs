@@ -257,6 +257,19 @@ pub fn replica_has_devices(pool: &Pool, replica: &Replica) {
     );
 }
 
+/// A server has fewer slots than whoever bound it has said.
+pub fn fewer_slots(pool: &Pool, replica: &Replica, slots: u32) {
+    warn!(
+        event = "fewer_slots",
+        engine = pool.engine,
+        pool_id = %pool.id,
+        replica_id = %replica.id,
+        slots_claimed = replica.slots_claimed,
+        slots,
+        human = "An engine has fewer slots than was said when it was bound; no more are used.",
+    );
+}
+
 /// A server was given a place.
 pub fn replica_bound(pool: &Pool, replica: &Replica, origin: &str) {
     info!(

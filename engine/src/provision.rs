@@ -43,7 +43,7 @@ pub fn pool(
     let replica = |(number, orders): (usize, Sender<Order>)| {
         Arc::new(Replica {
             id: format!("r{number}"),
-            slots_total: settings.slots,
+            slots_claimed: settings.slots,
             reach: Reach::Local(orders),
             engine_version: OnceLock::from(engine.version().to_owned()),
             ctx_max: OnceLock::new(),

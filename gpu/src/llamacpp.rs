@@ -21,6 +21,10 @@ pub(crate) const PATHS: &[&str] = &["/health", "/props", "/v1/models", "/slots",
 /// How full the KV cache is, as older versions tell it.
 const KV_CACHE_GAUGE: &str = "llamacpp:kv_cache_usage_ratio";
 
+const RUNNING_GAUGE: &str = "llamacpp:requests_processing";
+/// Those that no slot was free for.
+const WAITING_GAUGE: &str = "llamacpp:requests_deferred";
+
 /// What they say.
 pub(crate) fn properties(answers: &Answers<'_>) -> Properties {
     let props: Props = answers.json("/props").unwrap_or_default();
@@ -30,6 +34,8 @@ pub(crate) fn properties(answers: &Answers<'_>) -> Properties {
         ctx_max: props.default_generation_settings.n_ctx,
         slots: props.total_slots,
         kv_cache_usage: answers.ratio(KV_CACHE_GAUGE).or_else(|| fill(answers)),
+        requests_running: answers.count(RUNNING_GAUGE),
+        requests_waiting: answers.count(WAITING_GAUGE),
         ..openai::models(answers)
     }
 }

@@ -4,7 +4,7 @@
 //! ```
 //! use orchestratord_gpu::{EngineKind, probe};
 //!
-//! assert_eq!(probe::paths(EngineKind::Tgi), ["/health", "/info"]);
+//! assert_eq!(probe::paths(EngineKind::Tgi), ["/health", "/info", "/metrics"]);
 //! let info = br#"{"model_id":"tales","version":"3.3.6","max_total_tokens":4096}"#;
 //! let properties = probe::read(EngineKind::Tgi, &[(200, b""), (200, info)]);
 //! assert!(properties.ready);
@@ -19,6 +19,9 @@ const MODELS_MAX: usize = 64;
 
 /// Characters of a version or of a model's name; they become labels of metrics.
 const NAME_CHARS_MAX: usize = 128;
+
+/// No engine has so many requests: whatever tells more counts something else.
+const COUNT_MAX: f64 = 1e9;
 
 /// What an engine is like. What it does not tell is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +38,10 @@ pub struct Properties {
     pub models: Vec<String>,
     /// How full its KV cache is, from 0 to 1.
     pub kv_cache_usage: Option<f64>,
+    /// Requests that it works on, whoever sent them.
+    pub requests_running: Option<f64>,
+    /// Requests that wait inside of it.
+    pub requests_waiting: Option<f64>,
 }
 
 /// What to `GET`, below the engine's base path. The first one decides whether the engine is ready.
@@ -92,11 +99,25 @@ impl Answers<'_> {
     /// <https://prometheus.io/docs/instrumenting/exposition_formats/>. The highest if there are several: an
     /// engine is as full as the fullest of its parts.
     pub(crate) fn ratio(&self, name: &str) -> Option<f64> {
-        let text = core::str::from_utf8(self.body("/metrics")?).ok()?;
-        let samples = text.lines().filter_map(|line| sample(line, name));
-        samples
+        self.samples(name)
             .filter(|ratio| (0.0..=1.0).contains(ratio))
             .reduce(f64::max)
+    }
+
+    /// A gauge of `/metrics` that counts something. Its parts are added up: an engine has one for each of the
+    /// workers that it spreads requests over.
+    pub(crate) fn count(&self, name: &str) -> Option<f64> {
+        self.samples(name)
+            .filter(|count| (0.0..=COUNT_MAX).contains(count))
+            .reduce(|all, more| all + more)
+    }
+
+    fn samples<'a>(&'a self, name: &'a str) -> impl Iterator<Item = f64> + 'a {
+        let text = self
+            .body("/metrics")
+            .and_then(|body| str::from_utf8(body).ok());
+        let lines = text.unwrap_or_default().lines();
+        lines.filter_map(move |line| sample(line, name))
     }
 
     fn body(&self, path: &str) -> Option<&[u8]> {
@@ -152,6 +173,18 @@ mod tests {
             &[(200, b""), (500, b""), (404, b""), (200, metrics)],
         );
         assert_eq!(read.kv_cache_usage, Some(0.75));
+    }
+
+    #[test]
+    fn an_engine_has_the_requests_of_all_its_parts() {
+        let metrics = b"vllm:num_requests_running{engine=\"0\"} 2.0\n\
+            vllm:num_requests_running{engine=\"1\"} 3.0\n\
+            vllm:num_requests_running{engine=\"2\"} -1\n\
+            vllm:num_requests_waiting{engine=\"0\"} +Inf\n";
+        let answers = [(200, &b""[..]), (500, b""), (404, b""), (200, metrics)];
+        let read = read(EngineKind::Vllm, &answers);
+        assert_eq!(read.requests_running, Some(5.0));
+        assert_eq!(read.requests_waiting, None);
     }
 
     #[test]

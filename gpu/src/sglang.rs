@@ -1,6 +1,8 @@
 //! SGLang, after <https://docs.sglang.io/basic_usage/openai_api_completions.html> and
 //! <https://docs.sglang.io/basic_usage/native_api.html>: OpenAI's API with `top_k` besides, whose -1 takes any
-//! token. A ranking is a list of its own, with the tokens counted beside each document.
+//! token. A ranking is a list of its own, with the tokens counted beside each document. Its gauges
+//! (<https://docs.sglang.io/references/production_metrics.html>) are there when it was started with
+//! `--enable-metrics`.
 
 use crate::dialect::{Counts, Question, Results, Unreadable, number};
 use crate::exchange::Target;
@@ -21,6 +23,9 @@ pub(crate) const PATHS: &[&str] = &[
 /// How full the KV cache is: the tokens in it, of those that fit.
 const KV_CACHE_GAUGE: &str = "sglang:token_usage";
 
+const RUNNING_GAUGE: &str = "sglang:num_running_reqs";
+const WAITING_GAUGE: &str = "sglang:num_queue_reqs";
+
 /// What they say.
 pub(crate) fn properties(answers: &Answers<'_>) -> Properties {
     let info = answers
@@ -32,6 +37,8 @@ pub(crate) fn properties(answers: &Answers<'_>) -> Properties {
         engine_version: info.version.and_then(crate::probe::name),
         slots: info.max_running_requests,
         kv_cache_usage: answers.ratio(KV_CACHE_GAUGE),
+        requests_running: answers.count(RUNNING_GAUGE),
+        requests_waiting: answers.count(WAITING_GAUGE),
         ..openai::models(answers)
     }
 }

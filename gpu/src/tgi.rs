@@ -3,7 +3,8 @@
 //! Prompts go to `/generate_stream`, conversations to its OpenAI API; it neither embeds nor ranks. Its
 //! sampling parameters know no value for "no bound", so that those are left out, and no temperature of 0:
 //! it does not sample then. A stop text is part of what it sends, and the last event has the token, the
-//! whole text once more, and why it ended.
+//! whole text once more, and why it ended. Its gauges are those of
+//! <https://huggingface.co/docs/text-generation-inference/reference/metrics>.
 
 use crate::Fault;
 use crate::dialect::{Answer, Counts, Piece, Question, Said, Unreadable, finish, json};
@@ -16,7 +17,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// What is asked to learn how the server is.
-pub(crate) const PATHS: &[&str] = &["/health", "/info"];
+pub(crate) const PATHS: &[&str] = &["/health", "/info", "/metrics"];
+
+/// Requests in the batch that is being decoded.
+const RUNNING_GAUGE: &str = "tgi_batch_current_size";
+const WAITING_GAUGE: &str = "tgi_queue_size";
 
 /// What they say.
 pub(crate) fn properties(answers: &Answers<'_>) -> Properties {
@@ -28,6 +33,8 @@ pub(crate) fn properties(answers: &Answers<'_>) -> Properties {
         slots: info.max_concurrent_requests,
         models: crate::probe::names(info.model_id.into_iter()),
         kv_cache_usage: None,
+        requests_running: answers.count(RUNNING_GAUGE),
+        requests_waiting: answers.count(WAITING_GAUGE),
     }
 }
 

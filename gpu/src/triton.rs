@@ -5,6 +5,9 @@
 //! the few that are sent here; they do not agree on stop texts, which therefore are found on our side. A
 //! stream just ends: nothing says why, or how many tokens the prompt had. Servers with Triton's OpenAI
 //! front end are of the kind `openai`.
+//!
+//! Its metrics are served on a port of their own (8002, `--metrics-port`), which nobody names here: what runs and
+//! waits in it stays unknown.
 
 use crate::Fault;
 use crate::dialect::{Answer, Piece, Question, Said, Unreadable, fold_seed, json};

@@ -16,6 +16,9 @@ pub(crate) const PATHS: &[&str] = &["/health", "/v1/models", "/version", "/metri
 /// The name of today, and the one before vLLM 0.10.
 const KV_CACHE_GAUGES: [&str; 2] = ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"];
 
+const RUNNING_GAUGE: &str = "vllm:num_requests_running";
+const WAITING_GAUGE: &str = "vllm:num_requests_waiting";
+
 /// What they say.
 pub(crate) fn properties(answers: &Answers<'_>) -> Properties {
     let version: Option<Version> = answers.json("/version");
@@ -23,6 +26,8 @@ pub(crate) fn properties(answers: &Answers<'_>) -> Properties {
         ready: answers.succeeds(PATHS[0]),
         engine_version: version.and_then(|version| crate::probe::name(version.version)),
         kv_cache_usage: KV_CACHE_GAUGES.iter().find_map(|name| answers.ratio(name)),
+        requests_running: answers.count(RUNNING_GAUGE),
+        requests_waiting: answers.count(WAITING_GAUGE),
         ..openai::models(answers)
     }
 }

@@ -200,4 +200,27 @@ fn what_llama_cpp_tells_of_itself_is_read() {
     assert_eq!(properties.models, ["tales"]);
     let usage = properties.kv_cache_usage.expect("it tells its slots");
     assert!((0.0..=1.0).contains(&usage), "{usage}");
+    let requests = [properties.requests_running, properties.requests_waiting];
+    assert_eq!(requests, [Some(0.0), Some(0.0)], "all were answered");
+}
+
+#[test]
+fn what_an_engine_publishes_of_its_load_is_read() {
+    for (kind, kv_cache_usage) in [
+        (EngineKind::Vllm, Some(0.25)),
+        (EngineKind::Sglang, Some(0.25)),
+        (EngineKind::Tgi, None),
+    ] {
+        let file = format!("tests/recorded/{}/probe/metrics", kind.name());
+        let metrics = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+        let metrics = metrics.expect("it was written down");
+        let answers = probe::paths(kind).iter().map(|path| match *path {
+            "/metrics" => (200, metrics.as_bytes()),
+            _ => (404, &b""[..]),
+        });
+        let told = probe::read(kind, &answers.collect::<Vec<_>>());
+        assert_eq!(told.requests_running, Some(3.0), "{}", kind.name());
+        assert_eq!(told.requests_waiting, Some(2.0), "{}", kind.name());
+        assert_eq!(told.kv_cache_usage, kv_cache_usage, "{}", kind.name());
+    }
 }

@@ -33,6 +33,10 @@ pub struct ReplicaView {
     pub slots_total: u32,
     /// Of these, free.
     pub slots_free: u32,
+    /// Requests that its engine says that it works on, whoever sent them; `null` if it does not say.
+    pub requests_running: Option<u64>,
+    /// Requests that its engine says that it has waiting; `null` if it does not say.
+    pub requests_waiting: Option<u64>,
     /// Those devices of this machine that it runs on, as far as that was said and they answer.
     pub devices: Vec<DeviceView>,
 }

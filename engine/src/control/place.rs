@@ -44,7 +44,7 @@ impl Server {
         };
         Some(Self {
             id: replica.id.clone(),
-            slots: replica.slots_total,
+            slots: replica.slots_claimed,
             endpoint: remote.endpoint.clone(),
             model: model.to_owned(),
             engine_version: replica.engine_version.get().cloned(),
@@ -92,7 +92,7 @@ pub fn place(
     let endpoint = server.endpoint.clone();
     let replica = Arc::new(Replica {
         id: server.id,
-        slots_total: server.slots,
+        slots_claimed: server.slots,
         reach: Reach::Remote(Remote {
             endpoint: server.endpoint,
             model: server.model,

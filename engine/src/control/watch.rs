@@ -155,9 +155,16 @@ impl Watcher {
         if let Some(tokens) = properties.ctx_max {
             let _ = self.replica.ctx_max.set(tokens);
         }
-        if let Some(usage) = properties.kv_cache_usage {
-            self.replica.condition.set_kv_cache_usage(usage);
+        if let Some(slots) = properties.slots
+            && self.replica.condition.tell_slots(slots)
+            && slots < self.replica.slots_claimed
+        {
+            logs::fewer_slots(&self.pool, &self.replica, slots);
         }
+        let condition = &self.replica.condition;
+        condition.kv_cache_usage.set(properties.kv_cache_usage);
+        condition.requests_running.set(properties.requests_running);
+        condition.requests_waiting.set(properties.requests_waiting);
         self.advance(ReplicaEvent::ProbeAnswered, None);
     }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::shared::{
     catalog::Catalog,
     device::Device,
-    replica::Replica,
+    replica::{Condition, Gauge, Replica},
     snapshot::{Pool, Snapshot},
 };
 
@@ -170,7 +170,7 @@ pub fn expose(
     refusals(&mut page, snapshot, shards);
     tokens(&mut page, snapshot);
     pools(&mut page, snapshot);
-    kv_caches(&mut page, snapshot);
+    engines(&mut page, snapshot);
     device::devices(&mut page, snapshot, devices);
     catalog::models(&mut page, snapshot, catalog);
     catalog::verifications(&mut page, catalog);
@@ -300,14 +300,28 @@ fn tokens(page: &mut Page, snapshot: &Snapshot) {
     });
 }
 
-fn kv_caches(page: &mut Page, snapshot: &Snapshot) {
-    let help = "How full the KV caches of a replica's slots are, from 0 to 1.";
-    page.family("kv_cache_usage_ratio", "gauge", help, |family| {
-        for (labels, replica) in each_replica(snapshot) {
-            if let Some(usage) = replica.condition.kv_cache_usage() {
-                family.state(format!("kv_cache_usage_ratio{{{labels}}}"), usage);
+/// What engines tell of themselves, those that do.
+fn engines(page: &mut Page, snapshot: &Snapshot) {
+    let mut told = |name: &str, help: &str, of: fn(&Condition) -> &Gauge| {
+        page.family(name, "gauge", help, |family| {
+            for (labels, replica) in each_replica(snapshot) {
+                if let Some(value) = of(&replica.condition).get() {
+                    family.state(format!("{name}{{{labels}}}"), value);
+                }
             }
-        }
+        });
+    };
+    let help = "How full the KV caches of a replica's slots are, from 0 to 1.";
+    told("kv_cache_usage_ratio", help, |condition| {
+        &condition.kv_cache_usage
+    });
+    let help = "Requests that an engine works on, whoever sent them.";
+    told("engine_requests_running", help, |condition| {
+        &condition.requests_running
+    });
+    let help = "Requests that wait inside of an engine.";
+    told("engine_requests_waiting", help, |condition| {
+        &condition.requests_waiting
     });
 }
 

@@ -67,7 +67,7 @@ fn offer(
     let is_ready = state == ReplicaState::Ready;
     let slots = match replica.condition.trust(shared.clock.now()) {
         _ if !is_ready => 0,
-        Trust::Full => replica.slots_total,
+        Trust::Full => replica.slots(),
         Trust::OneTask => 1,
         Trust::NothingUntil(_) => 0,
     };

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -87,8 +87,8 @@ pub enum Notice {
 pub struct Replica {
     /// Its id within the pool.
     pub id: String,
-    /// Its slots.
-    pub slots_total: u32,
+    /// Its slots, as whoever bound it has said.
+    pub slots_claimed: u32,
     /// How it is reached.
     pub reach: Reach,
     /// Its version: what whoever bound it has said, or else what it says itself once it answers.
@@ -107,6 +107,15 @@ impl Replica {
     /// Its engine's version; empty while nobody has told.
     pub fn engine_version(&self) -> &str {
         self.engine_version.get().map_or("", String::as_str)
+    }
+
+    /// Its slots. An engine that has fewer than was claimed would have the others' tasks wait inside of it,
+    /// where they can't be put in order.
+    pub fn slots(&self) -> u32 {
+        match self.condition.slots_told.load(Relaxed) {
+            0 => self.slots_claimed,
+            told => self.slots_claimed.min(told),
+        }
     }
 
     /// Whether it runs on this device of this machine, as far as that was said. A server elsewhere
@@ -151,8 +160,52 @@ impl Standing {
 /// Where a replica stands: written by whoever looks after its engine, read by everybody.
 pub struct Condition {
     inner: Mutex<Standing>,
-    /// The bits of a double from 0 to 1; not a number while nothing was told.
-    kv_cache_usage: AtomicU64,
+    /// How full the KV caches of its slots are, from 0 to 1.
+    pub kv_cache_usage: Gauge,
+    /// Requests that it works on, whoever sent them.
+    pub requests_running: Gauge,
+    /// Requests that wait inside of it.
+    pub requests_waiting: Gauge,
+    /// Slots that its engine says it has; 0 while it has not said. What is offered is changed after it is
+    /// written, by the same thread: `Relaxed`.
+    slots_told: AtomicU32,
+}
+
+/// What its engine has last told of itself, if it tells.
+pub struct Gauge {
+    /// The bits of a double; not a number while nothing was told. Nothing else depends on it: `Relaxed`.
+    bits: AtomicU64,
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Self {
+            bits: AtomicU64::new(f64::NAN.to_bits()),
+        }
+    }
+}
+
+impl Gauge {
+    /// What was told last.
+    pub fn get(&self) -> Option<f64> {
+        let told = f64::from_bits(self.bits.load(Relaxed));
+        (!told.is_nan()).then_some(told)
+    }
+
+    /// The same of something that is counted.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "probes tell no count below 0, and none that has more digits than a double"
+    )]
+    pub fn count(&self) -> Option<u64> {
+        self.get().map(|told| told as u64)
+    }
+
+    /// This is told now.
+    pub fn set(&self, told: Option<f64>) {
+        self.bits.store(told.unwrap_or(f64::NAN).to_bits(), Relaxed);
+    }
 }
 
 impl Default for Condition {
@@ -164,7 +217,10 @@ impl Default for Condition {
                 breaker: Breaker::default(),
                 device_failure: None,
             }),
-            kv_cache_usage: AtomicU64::new(f64::NAN.to_bits()),
+            kv_cache_usage: Gauge::default(),
+            requests_running: Gauge::default(),
+            requests_waiting: Gauge::default(),
+            slots_told: AtomicU32::new(0),
         }
     }
 }
@@ -212,15 +268,9 @@ impl Condition {
         std::mem::replace(&mut self.lock().device_failure, failure)
     }
 
-    /// How full the KV caches of its slots are, from 0 to 1, if its engine tells.
-    pub fn kv_cache_usage(&self) -> Option<f64> {
-        let usage = f64::from_bits(self.kv_cache_usage.load(Relaxed));
-        (!usage.is_nan()).then_some(usage)
-    }
-
-    /// Its engine tells how full they are.
-    pub fn set_kv_cache_usage(&self, usage: f64) {
-        self.kv_cache_usage.store(usage.to_bits(), Relaxed);
+    /// Its engine says how many slots it has. Whether it said something else before.
+    pub fn tell_slots(&self, slots: u32) -> bool {
+        self.slots_told.swap(slots, Relaxed) != slots
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Standing> {

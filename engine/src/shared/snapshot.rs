@@ -268,7 +268,7 @@ impl Pool {
     pub fn slots_total(&self) -> u32 {
         self.replicas
             .iter()
-            .map(|(_, replica)| replica.slots_total)
+            .map(|(_, replica)| replica.slots())
             .sum()
     }
 

@@ -32,7 +32,7 @@ use answer::Answer;
 use asked::{Asked, Route};
 use fault::Fault;
 use link::Link;
-use slots::Slots;
+use slots::{Slots, Taken};
 
 /// A scripted engine.
 #[derive(Debug, Parser)]
@@ -210,11 +210,16 @@ impl Wire<'_> {
             }
             (Method::Get, "/metrics", Protocol::Llamacpp) => {
                 let usage = self.engine.slots.usage();
-                self.send(
-                    200,
-                    "text/plain; version=0.0.4",
-                    &format!("# TYPE llamacpp:kv_cache_usage_ratio gauge\nllamacpp:kv_cache_usage_ratio {usage}\n"),
-                )
+                let Taken { running, waiting } = self.engine.slots.taken();
+                let metrics = format!(
+                    "# TYPE llamacpp:kv_cache_usage_ratio gauge\n\
+                     llamacpp:kv_cache_usage_ratio {usage}\n\
+                     # TYPE llamacpp:requests_processing gauge\n\
+                     llamacpp:requests_processing {running}\n\
+                     # TYPE llamacpp:requests_deferred gauge\n\
+                     llamacpp:requests_deferred {waiting}\n"
+                );
+                self.send(200, "text/plain; version=0.0.4", &metrics)
             }
             (Method::Post, path, protocol) => match Route::of(path, protocol) {
                 Some(route) => self.work(route, request, body),

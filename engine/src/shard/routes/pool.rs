@@ -69,8 +69,10 @@ fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
             .map(|(place, replica)| ReplicaView {
                 replica_id: replica.id.clone(),
                 state: replica.condition.state().name(),
-                slots_total: replica.slots_total,
+                slots_total: replica.slots(),
                 slots_free: scheduling.replica_slots_free(place),
+                requests_running: replica.condition.requests_running.count(),
+                requests_waiting: replica.condition.requests_waiting.count(),
                 devices: devices
                     .iter()
                     .filter(|device| replica.runs_on(device.number))
