@@ -61,6 +61,18 @@ Feature: Engines
     And the body holds
       | message | mentions ctx |
 
+  # Asked for another, it would answer 404 at best, and with the wrong model at worst.
+  Scenario: a server that lists its models, and not ours, gets no tasks
+    Given an engine called alpha started with --model another
+    And a daemon
+    When the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "vllm", "url": "{alpha}", "slots": 2, "model_ref": "scripted"}
+      """
+    Then GET /v2/pools/gpu/health comes to hold
+      | ready      | false                                     |
+      | last_error | "it does not serve the model `scripted`" |
+
   Scenario Outline: an engine with --fault <fault> fails nobody as long as there is another
     Given an engine called sick started with --fault <fault>
     And an engine called sound

@@ -14,7 +14,7 @@
 use crate::{EngineKind, llamacpp, openai, sglang, tgi, triton, vllm};
 use serde::de::DeserializeOwned;
 
-/// Models of one engine that are told on. Servers that serve more are catalogs, not engines.
+/// Models of one engine that are told on. Servers that serve more are catalogs, not engines: of them nothing is.
 const MODELS_MAX: usize = 64;
 
 /// Characters of a version or of a model's name; they become labels of metrics.
@@ -42,6 +42,27 @@ pub struct Properties {
     pub requests_running: Option<f64>,
     /// Requests that wait inside of it.
     pub requests_waiting: Option<f64>,
+}
+
+impl Properties {
+    /// Whether an engine of this kind serves the model of that name, as far as it tells. Those that serve one
+    /// model are not asked for it by name: llama.cpp and Text Generation Inference pass the name over.
+    #[must_use]
+    pub fn may_serve(&self, kind: EngineKind, model: &str) -> bool {
+        let goes_by_name = match kind {
+            EngineKind::Vllm | EngineKind::Sglang | EngineKind::OpenAi | EngineKind::Mock => true,
+            EngineKind::LlamaCpp | EngineKind::Tgi | EngineKind::Triton | EngineKind::Embedded => {
+                false
+            }
+        };
+        // Ollama lists a model with its tag, and takes it without.
+        let is_it = |listed: &String| listed.strip_suffix(":latest").unwrap_or(listed) == model;
+        let is_listed = self
+            .models
+            .iter()
+            .any(|listed| listed == model || is_it(listed));
+        !goes_by_name || self.models.is_empty() || is_listed
+    }
 }
 
 /// What to `GET`, below the engine's base path. The first one decides whether the engine is ready.
@@ -143,9 +164,13 @@ pub(crate) fn name(name: String) -> Option<String> {
     (!name.is_empty() && is_short && !name.contains(char::is_control)).then_some(name)
 }
 
-/// The names among these.
+/// The names among these; none if there are too many.
 pub(crate) fn names(names: impl Iterator<Item = String>) -> Vec<String> {
-    names.filter_map(name).take(MODELS_MAX).collect()
+    let mut names: Vec<String> = names.filter_map(name).take(MODELS_MAX + 1).collect();
+    if names.len() > MODELS_MAX {
+        names.clear();
+    }
+    names
 }
 
 #[cfg(test)]
@@ -199,6 +224,32 @@ mod tests {
             };
             assert_eq!(read(kind, &answers), ready, "{}", kind.name());
         }
+    }
+
+    #[test]
+    fn a_model_that_an_engine_does_not_list_is_not_served_where_names_count() {
+        let may_serve = |kind, listed: &[&str], model| {
+            let models = listed.iter().map(|name| (*name).to_owned()).collect();
+            let told = Properties {
+                models,
+                ..Properties::default()
+            };
+            told.may_serve(kind, model)
+        };
+        assert!(may_serve(EngineKind::Vllm, &["a", "b"], "b"));
+        assert!(!may_serve(EngineKind::Vllm, &["a", "b"], "c"));
+        assert!(may_serve(EngineKind::Vllm, &[], "c"), "it does not say");
+        assert!(may_serve(EngineKind::OpenAi, &["a:latest"], "a"));
+        assert!(may_serve(EngineKind::OpenAi, &["a:latest"], "a:latest"));
+        assert!(!may_serve(EngineKind::OpenAi, &["a:7b"], "a"));
+        assert!(may_serve(EngineKind::LlamaCpp, &["a"], "b"));
+    }
+
+    #[test]
+    fn an_engine_with_too_many_models_to_tell_tells_none() {
+        let listed = |count: usize| names((0..count).map(|number| number.to_string())).len();
+        assert_eq!(listed(MODELS_MAX), MODELS_MAX);
+        assert_eq!(listed(MODELS_MAX + 1), 0);
     }
 
     #[test]

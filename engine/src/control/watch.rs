@@ -30,7 +30,7 @@ use crate::{
     settings::{Limits, key::EngineKey},
     shared::{
         Shared, readiness,
-        replica::{Notice, Replica},
+        replica::{Notice, Reach, Replica},
         snapshot::Pool,
         stage::Stage,
     },
@@ -95,7 +95,8 @@ impl Watcher {
                 agent = self.agent(&limits_now);
                 limits = limits_now;
             }
-            let rest = match ask(&agent, self.pool.kind, &self.endpoint, key) {
+            let answer = ask(&agent, self.pool.kind, &self.endpoint, key);
+            let rest = match answer.and_then(|properties| self.judge(properties)) {
                 Ok(properties) => {
                     self.note(&properties);
                     wait = WAIT_MIN;
@@ -143,6 +144,16 @@ impl Watcher {
     fn is_wanted(&self) -> bool {
         self.replica.condition.state() != ReplicaState::Gone
             && self.shared.stages.now() != Stage::Gone
+    }
+
+    /// Whether it serves our model.
+    fn judge(&self, properties: Properties) -> Result<Properties, String> {
+        match &self.replica.reach {
+            Reach::Remote(remote) if !properties.may_serve(self.pool.kind, &remote.model) => {
+                Err(format!("it does not serve the model `{}`", remote.model))
+            }
+            Reach::Remote(_) | Reach::Local(_) => Ok(properties),
+        }
     }
 
     fn note(&self, properties: &Properties) {

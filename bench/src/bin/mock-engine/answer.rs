@@ -9,7 +9,7 @@ pub(crate) struct Answer {
     route: Route,
     is_stream: bool,
     wants_usage: bool,
-    model: String,
+    model: Option<String>,
     prompt_tokens: Option<u32>,
     /// What was told so far; of a stream only how many there were matters.
     texts: Vec<String>,
@@ -18,13 +18,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(asked: &Asked, model: &str) -> Self {
+    pub(crate) fn new(asked: &Asked, model: Option<&str>) -> Self {
         let is_text = matches!(asked.route, Route::Completion | Route::Chat | Route::Native);
         Self {
             route: asked.route,
             is_stream: is_text && asked.is_stream,
             wants_usage: asked.wants_usage,
-            model: model.to_owned(),
+            model: model.map(str::to_owned),
             prompt_tokens: None,
             texts: Vec::new(),
             tokens: 0,

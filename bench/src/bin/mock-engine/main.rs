@@ -43,9 +43,9 @@ struct Arguments {
     /// What it speaks.
     #[arg(long, value_enum, default_value_t = Protocol::Openai)]
     protocol: Protocol,
-    /// What it calls its model.
-    #[arg(long, default_value = "mock")]
-    model: String,
+    /// What it calls its model; it lists none if that is not said.
+    #[arg(long)]
+    model: Option<String>,
     /// How many sequences run at a time.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     slots: u32,
@@ -181,7 +181,7 @@ struct Wire<'e> {
 impl Wire<'_> {
     fn answer(&mut self, request: &Request, body: &[u8]) -> io::Result<()> {
         let Arguments {
-            model,
+            model: model_name,
             protocol,
             slots,
             fault,
@@ -198,14 +198,15 @@ impl Wire<'_> {
             (Method::Get, "/v1/models", _) if fault == Fault::Refuse => self.refuse(503, LOADING),
             (Method::Get, "/v1/models", _) => {
                 let model =
-                    json!({"id": model, "object": "model", "max_model_len": CONTEXT_TOKENS});
-                self.reply(200, &json!({"object": "list", "data": [model]}))
+                    |name| json!({"id": name, "object": "model", "max_model_len": CONTEXT_TOKENS});
+                let models: Vec<Value> = model_name.iter().map(model).collect();
+                self.reply(200, &json!({"object": "list", "data": models}))
             }
             (Method::Get, "/props", Protocol::Llamacpp) => {
                 let settings = json!({"n_ctx": CONTEXT_TOKENS});
                 let version = concat!("mock-", env!("CARGO_PKG_VERSION"));
                 let props = json!({"default_generation_settings": settings, "total_slots": slots,
-                    "model_alias": model, "build_info": version});
+                    "model_alias": model_name, "build_info": version});
                 self.reply(200, &props)
             }
             (Method::Get, "/metrics", Protocol::Llamacpp) => {
@@ -274,7 +275,7 @@ impl Wire<'_> {
     /// Runs a sequence in a slot of its own, and says so if nobody stays to hear its end.
     fn run(&mut self, asked: Asked) -> io::Result<()> {
         let slot = self.engine.slots.take();
-        let mut answer = Answer::new(&asked, &self.engine.arguments.model);
+        let mut answer = Answer::new(&asked, self.engine.arguments.model.as_deref());
         if let Err(error) = self.generate(asked.generation, &mut answer) {
             eprintln!("{}", json!({"left_after_tokens": answer.tokens()}));
             return Err(error);
