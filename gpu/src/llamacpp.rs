@@ -4,6 +4,9 @@
 //! order of the samplers to the caller; everything else to its OpenAI API. The last event would repeat the
 //! prompt and every setting, so that only a few of its fields are asked for. There is no `[DONE]`: that event
 //! says `stop`.
+//!
+//! Before each piece the server looks whether its client has gone, and gives the slot back then
+//! (`tools/server`, `server_response_reader`).
 
 use crate::dialect::{Answer, Counts, Piece, Question, Said, Unreadable, fold_seed, json};
 use crate::event::Finish;

@@ -3,6 +3,9 @@
 //! token. A ranking is a list of its own, with the tokens counted beside each document. Its gauges
 //! (<https://docs.sglang.io/references/production_metrics.html>) are there when it was started with
 //! `--enable-metrics`.
+//!
+//! A stream whose client has gone is aborted a second or two later (`managers/tokenizer_manager.py`,
+//! `create_abort_task`). `/abort_request` would be sooner by that, and would need an id of ours in each request.
 
 use crate::dialect::{Counts, Question, Results, Unreadable, number};
 use crate::exchange::Target;

@@ -5,6 +5,9 @@
 //! it does not sample then. A stop text is part of what it sends, and the last event has the token, the
 //! whole text once more, and why it ended. Its gauges are those of
 //! <https://huggingface.co/docs/text-generation-inference/reference/metrics>.
+//!
+//! A request whose client has gone leaves the batch before the next token, because nobody takes what is sent
+//! (`backends/v3/src/backend.rs`).
 
 use crate::Fault;
 use crate::dialect::{Answer, Counts, Piece, Question, Said, Unreadable, finish, json};

@@ -8,6 +8,10 @@
 //!
 //! Its metrics are served on a port of their own (8002, `--metrics-port`), which nobody names here: what runs and
 //! waits in it stays unknown.
+//!
+//! A request whose client has gone is canceled since 23.11 (<https://github.com/triton-inference-server/server/pull/6591>);
+//! whether that ends the generation is up to the backend, as is said in
+//! <https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/request_cancellation.html>.
 
 use crate::Fault;
 use crate::dialect::{Answer, Piece, Question, Said, Unreadable, fold_seed, json};

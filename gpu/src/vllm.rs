@@ -2,6 +2,9 @@
 //! `top_k` besides, whose -1 takes any token. Fields that are left out it may take from the model's own
 //! `generation_config.json`, so that none is. Its gauges are those of
 //! <https://docs.vllm.ai/en/latest/usage/metrics.html>.
+//!
+//! A generation whose client has gone is aborted (`vllm/v1/engine/async_llm.py`, `generate`); its own `/abort_requests`
+//! exists only where prefill and decoding are told apart.
 
 use crate::dialect::Question;
 use crate::exchange::Target;
