@@ -20,9 +20,8 @@
 //! is the connection free for the next request.
 
 pub use crate::dialect::workloads;
-use crate::dialect::{Answer, Counts, Piece, Results, Said, question};
-use crate::event::{Finish, Usage};
-use crate::text::Text;
+use crate::dialect::{Answer, Said, question};
+use crate::telling::{Progress, Telling};
 use crate::{EngineKind, Event, Fault, Generation, Input, Workload, refusal};
 use compact_str::CompactString;
 use orchestratord_http::client::{self, Connection};
@@ -38,13 +37,6 @@ pub const LIMITS: Limits = Limits {
 /// Bytes of one event of a stream. An event is a token with what an engine tells about it; at the end
 /// of a stream some repeat the whole text (Text Generation Inference).
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
-
-/// Bytes of a token's text: far more than any vocabulary has, far less than a reader would mind.
-const TOKEN_BYTES_MAX: usize = 64 * 1024;
-
-/// Bytes of a text, for each token that it may have. Single tokens of some vocabularies have a hundred (a
-/// line of spaces); no text has that on average.
-const TEXT_BYTES_PER_TOKEN_MAX: usize = 1024;
 
 /// Bytes that may follow the end of a text: `[DONE]`, the end of the body. A connection on which more
 /// follows is worth less than a new one.
@@ -248,15 +240,6 @@ impl Exchange {
     }
 }
 
-/// Whether there is more to read.
-enum Progress {
-    NeedMore,
-    /// The last event was told.
-    Finished,
-    /// It was, and the connection is given up.
-    Over,
-}
-
 impl State {
     fn begin(response: &client::Response, answer: Answer) -> Result<Self, Fault> {
         let is_stream = match response.fields.get("content-type") {
@@ -335,183 +318,6 @@ const CUT_SHORT: &str = "the engine closed before its answer had ended";
 const UNREADABLE: &str = "the engine's answer can't be read";
 const TOO_LONG: &str = "the engine's answer is longer than allowed";
 
-const fn broken(reason: &'static str) -> Fault {
+pub(crate) const fn broken(reason: &'static str) -> Fault {
     Fault::Broken(CompactString::const_new(reason))
-}
-
-/// From pieces to events: what was told already, and what is known about the end.
-#[derive(Debug)]
-struct Telling {
-    /// Holds back what may become a stop text: some engines send those, too.
-    text: Text,
-    max_tokens: u32,
-    started: bool,
-    /// Pieces with a text.
-    pieces: u32,
-    /// A piece beyond `max_tokens`, until it is known what it is.
-    surplus: CompactString,
-    /// Bytes of text so far.
-    bytes: usize,
-    finish: Option<Finish>,
-    counts: Counts,
-}
-
-impl Telling {
-    fn new(generation: &Generation) -> Self {
-        Self {
-            text: Text::new(generation.stop.clone()),
-            max_tokens: generation.max_tokens,
-            started: false,
-            pieces: 0,
-            surplus: CompactString::default(),
-            bytes: 0,
-            finish: None,
-            counts: Counts::default(),
-        }
-    }
-
-    /// Whether the engine has said that the text has.
-    const fn has_ended(&self) -> bool {
-        self.finish.is_some()
-    }
-
-    fn tell(&mut self, piece: Piece, emit: &mut dyn FnMut(Event)) -> Result<Progress, Fault> {
-        if self.has_ended() && !piece.text.is_empty() {
-            return Err(broken("the engine went on after the end of its text"));
-        }
-        if piece.text.len() > TOKEN_BYTES_MAX {
-            return Err(broken("the engine sent a token longer than any"));
-        }
-        self.counts.learn(piece.counts);
-        self.start(emit);
-        let progress = match piece.text.is_empty() {
-            true => Progress::NeedMore,
-            false => self.tell_text(piece.text, piece.finish, emit)?,
-        };
-        if !matches!(progress, Progress::NeedMore) {
-            return Ok(progress);
-        }
-        self.finish = self.finish.or(piece.finish);
-        // Where an engine counts at all, it does so with the end or right after it.
-        let is_complete = self.has_ended() && piece.counts.completion.is_some();
-        if is_complete {
-            self.end(emit);
-            return Ok(Progress::Finished);
-        }
-        Ok(Progress::NeedMore)
-    }
-
-    fn tell_text(
-        &mut self,
-        text: CompactString,
-        finish: Option<Finish>,
-        emit: &mut dyn FnMut(Event),
-    ) -> Result<Progress, Fault> {
-        self.bytes += text.len();
-        let bytes_max = (self.max_tokens as usize).saturating_mul(TEXT_BYTES_PER_TOKEN_MAX);
-        if self.bytes > bytes_max {
-            return Err(broken("the engine's text is longer than its tokens can be"));
-        }
-        if self.pieces >= self.max_tokens {
-            return Ok(self.go_beyond(text, emit));
-        }
-        self.pieces += 1;
-        let (text, stopped) = self.text.push(text.as_bytes());
-        tell_text(text, emit);
-        if !stopped {
-            return Ok(Progress::NeedMore);
-        }
-        self.finish = Some(Finish::Stop);
-        Ok(match finish {
-            // Its counts may come yet.
-            Some(_) => Progress::NeedMore,
-            None => self.cut(Finish::Stop, emit),
-        })
-    }
-
-    /// Takes a piece beyond the tokens that were asked for.
-    ///
-    /// A piece has at least one token, so more pieces than tokens come from an engine that was told a bound
-    /// and ignores it: it is cut there. With one exception: an engine may tell the end of its last
-    /// token apart, as Hugging Face's `TextIteratorStreamer` does, which holds back what follows the last
-    /// space. So the first such piece waits, and is told if the text ends with it. Pieces of several
-    /// tokens (speculative decoding) let an engine go on for longer, and cut no honest one.
-    fn go_beyond(&mut self, text: CompactString, emit: &mut dyn FnMut(Event)) -> Progress {
-        match self.surplus.is_empty() {
-            true => {
-                self.surplus = text;
-                Progress::NeedMore
-            }
-            false => {
-                self.surplus.clear();
-                self.cut(Finish::Length, emit)
-            }
-        }
-    }
-
-    /// Ends a text with which the engine would go on. Nobody reads that: the engine is left, and its
-    /// connection with it. What it has counted was not all told.
-    fn cut(&mut self, finish: Finish, emit: &mut dyn FnMut(Event)) -> Progress {
-        self.finish = Some(finish);
-        self.counts.completion = None;
-        self.end(emit);
-        Progress::Over
-    }
-
-    /// The fault of an error in the middle. Once there is a text, whatever ends it early is the
-    /// engine's.
-    fn give_up(&self, data: &[u8], workload: Workload) -> Fault {
-        match (self.pieces, refusal::of_event(data, workload)) {
-            (0, fault) | (_, fault @ Fault::Broken(_)) => fault,
-            _ => broken("the engine gave up in the middle of the text"),
-        }
-    }
-
-    fn tell_results(&mut self, results: Results, emit: &mut dyn FnMut(Event)) {
-        self.finish = Some(Finish::Stop);
-        self.counts = Counts {
-            completion: u32::try_from(results.texts.len()).ok(),
-            ..results.counts
-        };
-        self.start(emit);
-        for text in results.texts {
-            emit(Event::Token { text });
-        }
-        self.end(emit);
-    }
-
-    fn start(&mut self, emit: &mut dyn FnMut(Event)) {
-        if !core::mem::replace(&mut self.started, true) {
-            emit(Event::Started {
-                prompt_tokens: self.counts.prompt,
-                cached_tokens: self.counts.cached,
-            });
-        }
-    }
-
-    fn end(&mut self, emit: &mut dyn FnMut(Event)) {
-        self.start(emit);
-        let (text, stopped) = self.text.push(self.surplus.as_bytes());
-        tell_text(text, emit);
-        tell_text(self.text.finish(), emit);
-        let usage = Usage {
-            prompt_tokens: self.counts.prompt,
-            cached_tokens: self.counts.cached,
-            completion_tokens: self.counts.completion.unwrap_or(self.pieces),
-        };
-        // An engine that does not say why it ended has two reasons to.
-        let finish = match self.finish {
-            _ if stopped => Finish::Stop,
-            Some(finish) => finish,
-            None if usage.completion_tokens < self.max_tokens => Finish::Stop,
-            None => Finish::Length,
-        };
-        emit(Event::End { finish, usage });
-    }
-}
-
-fn tell_text(text: CompactString, emit: &mut dyn FnMut(Event)) {
-    if !text.is_empty() {
-        emit(Event::Token { text });
-    }
 }

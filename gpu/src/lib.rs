@@ -75,6 +75,7 @@ mod openai;
 pub mod probe;
 mod refusal;
 mod sglang;
+mod telling;
 mod text;
 mod tgi;
 mod triton;
