@@ -1,14 +1,15 @@
-//! Engines beside the daemon: real processes that generate by a script, on ports of the kernel's choice.
+//! Engines beside the daemon: real processes, scripted ones and llama.cpp's own server, on ports of the
+//! kernel's choice.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::claim::eventually;
-use crate::program;
+use crate::program::{self, SHIPPED_MODEL};
 
-/// A scripted engine that listens. It is killed with the scenario, and may be before.
+/// An engine that listens. It is killed with the scenario, and may be before.
 #[derive(Debug)]
 pub(crate) struct Engine {
     child: Child,
@@ -19,16 +20,28 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts one in `dir` and waits until it listens.
+    /// Starts a scripted one in `dir` and waits until it listens.
     pub(crate) fn start(dir: &Path, name: &str, arguments: &str) -> Result<Self, String> {
+        let mut command = program::engine().map_err(|error| error.to_string())?;
+        command.args(["--addr", "127.0.0.1:0"]);
+        Self::spawn(command.args(arguments.split_whitespace()), dir, name)
+    }
+
+    /// Starts llama.cpp's own server, with the shipped model unless the arguments name another.
+    pub(crate) fn start_llamacpp(dir: &Path, name: &str, arguments: &str) -> Result<Self, String> {
+        let mut command = Command::new(program::llamacpp()?.join("llama-server"));
+        // A thread that computes spins while it waits for others; with one there are none.
+        command.args(["--port", "0", "--threads", "1", "--model", SHIPPED_MODEL]);
+        Self::spawn(command.args(arguments.split_whitespace()), dir, name)
+    }
+
+    fn spawn(command: &mut Command, dir: &Path, name: &str) -> Result<Self, String> {
         let (stdout, stderr) = (
             dir.join(format!("{name}.out")),
             dir.join(format!("{name}.err")),
         );
-        let spawn = || -> io::Result<Child> {
-            program::engine()?
-                .args(["--addr", "127.0.0.1:0"])
-                .args(arguments.split_whitespace())
+        let mut spawn = || -> io::Result<Child> {
+            command
                 .stdin(Stdio::null())
                 .stdout(File::create(&stdout)?)
                 .stderr(File::create(&stderr)?)

@@ -13,9 +13,26 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The model that comes with the daemon.
+pub(crate) const SHIPPED_MODEL: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../gpu/model/tales.gguf");
+
 /// A command that runs a scripted engine.
 pub(crate) fn engine() -> io::Result<Command> {
     Ok(Command::new(folder()?.join("mock-engine")))
+}
+
+/// The folder of the real `llama-server`; if it isn't there, what to do about it.
+pub(crate) fn llamacpp() -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = root.join("target/llamacpp");
+    folder
+        .join("llama-server")
+        .exists()
+        .then_some(folder)
+        .ok_or_else(|| {
+            "the real llama.cpp server is not installed: run `.ci/llamacpp` once".to_owned()
+        })
 }
 
 /// A command that runs `orchestratord`, deaf to the settings in our own environment.

@@ -9,6 +9,7 @@ mod device;
 mod engine;
 mod http2;
 mod key;
+mod llamacpp;
 pub(crate) mod load;
 mod log;
 mod metrics;

@@ -9,11 +9,10 @@ use cucumber::{given, then, when};
 
 use crate::claim::{Claim, eventually};
 use crate::client;
+use crate::program::SHIPPED_MODEL;
 use crate::sandbox;
 use crate::world::World;
 
-/// The model that comes with the daemon.
-const SHIPPED_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../gpu/model/tales.gguf");
 /// How its chat template begins.
 const TEMPLATE: &[u8] = b"{{ messages";
 
@@ -80,6 +79,29 @@ fn untalkative_model(world: &mut World, name: String) {
     let place = place.ok_or("the shipped model has no template").holds();
     model[place + 1] = b'%';
     fs::write(world.dir.path().join(name), model).holds();
+}
+
+/// Its end is called by another number, which it never writes, and its context has room. Both are
+/// numbers of four bytes after a key and a type (the GGUF specification, version 3).
+#[given(regex = r"^a file ([a-z.]+) that holds the shipped model without an end$")]
+fn endless_model(world: &mut World, name: String) {
+    let mut model = fs::read(SHIPPED_MODEL).holds();
+    for (key, value) in [
+        ("llama.context_length", 65_536_u32),
+        ("tokenizer.ggml.eos_token_id", 2),
+    ] {
+        let mut places = model.windows(key.len());
+        let place = places.position(|window| window == key.as_bytes());
+        let place = place.ok_or("the shipped model lacks a key").holds();
+        let value_at = place + key.len() + size_of::<u32>();
+        model[value_at..][..size_of::<u32>()].copy_from_slice(&value.to_le_bytes());
+    }
+    fs::write(world.dir.path().join(name), model).holds();
+}
+
+#[when(regex = r"^the file ([a-z.]+) is removed$")]
+fn remove_file(world: &mut World, name: String) {
+    fs::remove_file(world.dir.path().join(name)).holds();
 }
 
 #[given("a port that somebody else listens on")]

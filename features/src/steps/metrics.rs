@@ -159,6 +159,16 @@ fn as_many_series(world: &mut World) {
     assert_eq!(metrics.series_count(), counted);
 }
 
+#[then(regex = r"^the metrics come to mention (.+)$")]
+fn come_to_mention(world: &mut World, words: String) {
+    let addr = world.addr().holds();
+    let mentioned = eventually(|| match client::get(addr, "/metrics")?.text() {
+        text if text.contains(&words) => Ok(()),
+        text => Err(format!("no {words} in: {text}")),
+    });
+    mentioned.holds();
+}
+
 #[given(regex = r"^the metric (\w+) comes to (at least )?(\d+)$")]
 #[then(regex = r"^the metric (\w+) comes to (at least )?(\d+)$")]
 fn comes_to(world: &mut World, name: String, at_least: String, number: f64) {
