@@ -34,13 +34,13 @@ Feature: llama.cpp
 
   Scenario: a greedy chat is the engine's own, to the letter
     When the client enqueues a task
-      | model_ref   | "real"                                                 |
-      | workload    | "chat"                                                 |
-      | prompt      | null                                                   |
+      | model_ref   | "real"                                                |
+      | workload    | "chat"                                                |
+      | prompt      | null                                                  |
       | messages    | [{"role": "user", "content": "Tell me about a fox."}] |
-      | max_tokens  | 40                                                     |
-      | temperature | 0                                                      |
-      | seed        | 7                                                      |
+      | max_tokens  | 40                                                    |
+      | temperature | 0                                                     |
+      | seed        | 7                                                     |
     And the client reads /v2/tasks/{task}/events
     Then the client has seen a stream in order
     And each end event of the client holds

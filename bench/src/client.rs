@@ -111,19 +111,13 @@ impl Client {
     /// # Errors
     /// If the stream is cut before.
     pub fn last_event(&mut self, events: &str) -> Result<(String, Value), Failure> {
-        let mut decoder = sse::Decoder::new(EVENT_BYTES_MAX);
         let mut last = (String::new(), Value::Null);
-        let status = self.exchange(Method::Get, events, b"", |mut bytes| {
-            while let Some(event) = decoder
-                .decode(&mut bytes)
-                .map_err(|error: sse::TooLong| error.to_string())?
-            {
-                let data = serde_json::from_slice(event.data);
-                last = (
-                    String::from_utf8_lossy(event.event).into_owned(),
-                    data.map_err(|error| error.to_string())?,
-                );
-            }
+        let status = self.read_events(events, |_, event, data| {
+            let data = serde_json::from_slice(data);
+            last = (
+                String::from_utf8_lossy(event).into_owned(),
+                data.map_err(|error| error.to_string())?,
+            );
             Ok(())
         })?;
         match (status, last.0.as_str()) {
@@ -141,14 +135,10 @@ impl Client {
     /// Whatever breaks the contract.
     pub fn follow(&mut self, events: &str) -> Result<Followed, Failure> {
         let mut transcript = Transcript::default();
-        let mut decoder = sse::Decoder::new(EVENT_BYTES_MAX);
         let mut first_token = None;
-        let status = self.exchange(Method::Get, events, b"", |mut bytes| {
-            let too_long = |error: sse::TooLong| error.to_string();
-            while let Some(event) = decoder.decode(&mut bytes).map_err(too_long)? {
-                if transcript.take(event.id, event.event, event.data)? {
-                    first_token = Some(Instant::now());
-                }
+        let status = self.read_events(events, |id, event, data| {
+            if transcript.take(id, event, data)? {
+                first_token = Some(Instant::now());
             }
             Ok(())
         })?;
@@ -162,6 +152,25 @@ impl Client {
                 "{events} was answered {status}, and no token came"
             ))),
         }
+    }
+
+    /// Reads a stream to its last event; each is given to `take` by its id, name and data. The status.
+    ///
+    /// # Errors
+    /// If the connection breaks, or `take` finds fault with an event.
+    pub fn read_events(
+        &mut self,
+        target: &str,
+        mut take: impl FnMut(&[u8], &[u8], &[u8]) -> Result<(), String>,
+    ) -> Result<u16, Failure> {
+        let mut decoder = sse::Decoder::new(EVENT_BYTES_MAX);
+        self.exchange(Method::Get, target, b"", |mut bytes| {
+            let too_long = |error: sse::TooLong| error.to_string();
+            while let Some(event) = decoder.decode(&mut bytes).map_err(too_long)? {
+                take(event.id, event.event, event.data)?;
+            }
+            Ok(())
+        })
     }
 
     /// One request and its whole response, whose body goes to `take` as it comes.

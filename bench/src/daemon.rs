@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -64,10 +65,33 @@ impl Daemon {
     /// # Errors
     /// If it does not start.
     pub fn start_in(data: &Path, program: &Path, arguments: &[String]) -> Result<Self, Failure> {
-        let mut child = Command::new(program)
-            .args(["--addr", "127.0.0.1:0", "--log", "warn", "--data-dir"])
-            .arg(data)
+        let mut command = Command::new(program);
+        command.args(["--log", "warn"]).args(arguments);
+        Self::run(command, data)
+    }
+
+    /// The same; all that it does is logged to this file, a line of JSON each.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_logging(
+        log: File,
+        data: &Path,
+        program: &Path,
+        arguments: &[String],
+    ) -> Result<Self, Failure> {
+        let mut command = Command::new(program);
+        command
+            .args(["--log", "info", "--log-format", "json"])
             .args(arguments)
+            .stderr(log);
+        Self::run(command, data)
+    }
+
+    fn run(mut command: Command, data: &Path) -> Result<Self, Failure> {
+        let mut child = command
+            .args(["--addr", "127.0.0.1:0", "--data-dir"])
+            .arg(data)
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| Failure::new("starting the daemon", error))?;

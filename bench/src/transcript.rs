@@ -7,7 +7,16 @@ use serde_json::Value;
 pub struct Transcript {
     events: u64,
     tokens: u64,
-    ended: bool,
+    ended: Option<Ended>,
+}
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ended {
+    /// With `end`.
+    Done,
+    /// With `error`, and what it said.
+    Failed(String),
 }
 
 impl Transcript {
@@ -15,13 +24,13 @@ impl Transcript {
     ///
     /// # Errors
     /// What about it breaks the contract: a number that does not follow the last one, an event
-    /// after the last, an `error`.
+    /// after the last.
     pub fn take(&mut self, id: &[u8], event: &[u8], data: &[u8]) -> Result<bool, String> {
         let (id, event) = (String::from_utf8_lossy(id), String::from_utf8_lossy(event));
         if id != self.events.to_string() {
             return Err(format!("event {} came with the id {id}", self.events));
         }
-        if self.ended {
+        if self.ended.is_some() {
             return Err(format!("`{event}` came after the end"));
         }
         self.events += 1;
@@ -32,12 +41,9 @@ impl Transcript {
                 return Ok(self.tokens == 1);
             }
             ("metrics", 2..) => {}
-            ("end", 2..) => self.ended = true,
+            ("end", 2..) => self.ended = Some(Ended::Done),
             ("error", _) => {
-                return Err(format!(
-                    "the task failed: {}",
-                    String::from_utf8_lossy(data)
-                ));
+                self.ended = Some(Ended::Failed(String::from_utf8_lossy(data).into_owned()));
             }
             _ => return Err(format!("`{event}` came as event {id}")),
         }
@@ -56,14 +62,21 @@ impl Transcript {
         Ok(())
     }
 
+    /// Whether its last event has come, whatever it was.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// How many tokens the stream had.
     ///
     /// # Errors
-    /// If its last event has not come.
+    /// If its last event was an `error`, or has not come.
     pub fn finish(&self) -> Result<u64, String> {
-        match self.ended {
-            true => Ok(self.tokens),
-            false => Err(format!("the stream stopped after {} events", self.events)),
+        match &self.ended {
+            Some(Ended::Done) => Ok(self.tokens),
+            Some(Ended::Failed(error)) => Err(format!("the task failed: {error}")),
+            None => Err(format!("the stream stopped after {} events", self.events)),
         }
     }
 }

@@ -26,13 +26,12 @@ pub(crate) fn engine() -> io::Result<Command> {
 pub(crate) fn llamacpp() -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folder = root.join("target/llamacpp");
-    folder
-        .join("llama-server")
-        .exists()
-        .then_some(folder)
-        .ok_or_else(|| {
-            "the real llama.cpp server is not installed: run `.ci/llamacpp` once".to_owned()
-        })
+    match folder.join("llama-server").exists() {
+        true => Ok(folder),
+        false => {
+            Err("the real llama.cpp server is not installed: run `.ci/llamacpp` once".to_owned())
+        }
+    }
 }
 
 /// A command that runs `orchestratord`, deaf to the settings in our own environment.
