@@ -45,14 +45,27 @@ Feature: Provisioning
       | model_ref | "scripted" |
     Then the answer is 202
     And the body holds
-      | preparation.steps.0 | mentions started |
+      | preparation.steps.0.replica_id | "r0"             |
+      | preparation.steps.0.human      | mentions started |
     And GET /v2/pools/own/health comes to hold
-      | ready               | false |
-      | metrics.queue_depth | 1     |
+      | ready                    | false         |
+      | metrics.queue_depth      | 1             |
+      | preparation.steps.0.step | "await_ready" |
+    When the client sends GET /v2/tasks/{task}
+    Then the body holds
+      | state                        | "queued"       |
+      | preparation.steps.0.since_ms | an integer     |
+      | preparation.steps.0.human    | mentions loads |
+    When Ann opens /v2/tasks/{task}/events?verbose=true
+    Then Ann comes to read a comment that mentions "step":"await_ready"
     Given a file go that holds "ahead"
-    When the client reads /v2/tasks/{task}/events
-    Then each end event of the client holds
+    When Ann reads on to the end
+    Then Ann has seen a stream in order
+    And each end event of Ann holds
       | tokens_out | 8 |
+    When the client sends GET /v2/pools/own/health
+    Then the body holds
+      | preparation.steps | [] |
 
   Scenario: an engine that ends is started again
     Given the settings file says
@@ -92,8 +105,10 @@ Feature: Provisioning
     Then each error event of the client holds
       | code | "POOL_UNAVAILABLE" |
     And GET /v2/pools/own/health comes to hold
-      | ready      | false               |
-      | last_error | mentions it ended   |
+      | ready                     | false             |
+      | last_error                | mentions it ended |
+      | preparation.steps.0.step  | "give_up"         |
+      | preparation.steps.0.human | mentions status: 3 |
     And the file data/engines/own-r0.log comes to have 1 line
     When the client enqueues a task
       | model_ref | "scripted" |

@@ -8,6 +8,7 @@ pub mod meta;
 pub mod openapi;
 pub mod placement;
 pub mod pool;
+pub mod preparation;
 pub mod session;
 pub mod task;
 pub mod worker;
@@ -48,6 +49,15 @@ fn name_the_field(error: &serde_path_to_error::Error<serde_json::Error>) -> Stri
 /// Never: the types of this module have string keys and no failing serializers.
 pub fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("our own types have string keys and serialize infallibly")
+}
+
+/// The same as text, which JSON is.
+///
+/// # Panics
+///
+/// Never, as [`json`].
+pub fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("our own types have string keys and serialize infallibly")
 }
 
 /// Whole milliseconds, rounded up: a wait that is told is never shorter than the real one.

@@ -71,7 +71,7 @@ pub fn pool(
         workloads: engine.workloads(),
         full: FullQueue::new(settings.admission.policy),
         gate: predecessor.map_or_else(Arc::default, |pool| Arc::clone(&pool.gate)),
-        provisioning: provisioning(&settings),
+        provisioning: provisioning(&settings, replicas_before),
         replicas,
         replicas_before,
         tokens_per_s: AtomicU64::new(0),
@@ -88,18 +88,15 @@ pub fn pool(
     (Arc::new(pool), inboxes)
 }
 
-fn provisioning(settings: &PoolSettings) -> Option<Arc<Provisioning>> {
-    let EngineSettings::Remote {
-        kind,
-        process: Some(_),
-        ..
-    } = &settings.engine
-    else {
-        return None;
-    };
-    let step = format!("The {} engine is being started.", kind.name());
+fn provisioning(settings: &PoolSettings, replicas_before: usize) -> Option<Arc<Provisioning>> {
     let engines = usize::try_from(settings.replicas).unwrap_or(PLACES_MAX);
-    Some(Arc::new(Provisioning::new(engines, step)))
+    let replica_ids = (replicas_before..)
+        .take(engines)
+        .map(|number| format!("r{number}"));
+    settings
+        .engine
+        .is_started()
+        .then(|| Arc::new(Provisioning::new(replica_ids)))
 }
 
 /// Starts a thread for each of the pool's engines of this process.

@@ -90,6 +90,15 @@ impl Stream {
         self.read_until(|stream| sequence::tokens(&stream.events).count() >= count)
     }
 
+    /// Reads on until a comment has come that mentions this.
+    pub(crate) fn read_comment(&mut self, part: &str) -> Result<(), String> {
+        self.read_until(|stream| {
+            let text = String::from_utf8_lossy(&stream.bytes);
+            let mut comments = text.lines().filter(|line| line.starts_with(':'));
+            comments.any(|comment| comment.contains(part))
+        })
+    }
+
     /// Reads on until the body ends.
     pub(crate) fn read_to_end(&mut self) -> Result<(), String> {
         self.read_until(Self::is_over)

@@ -42,6 +42,12 @@ impl Cursor {
         Self { next: 0, audience }
     }
 
+    /// Which form of the events it reads.
+    #[must_use]
+    pub const fn audience(&self) -> Audience {
+        self.audience
+    }
+
     /// A reader of what follows the event `id`, as `Last-Event-ID` asks. If there is no such event
     /// yet, it waits at the end of the log that it finds.
     #[must_use]

@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::{error::ApiError, session::BudgetsRemaining};
+use super::{error::ApiError, preparation::Preparation, session::BudgetsRemaining};
 
 /// What `started` says to every reader.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -46,21 +46,14 @@ pub struct Metrics {
     pub budgets: BudgetsRemaining,
 }
 
-/// How far what a task needs is provisioned. Nothing is left to do once tokens flow.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Prep {
-    /// One sentence a step that is still to come.
-    pub steps: Vec<String>,
-}
-
 /// What `metrics` says to a verbose reader.
 #[derive(Clone, Debug, Serialize)]
 pub struct MetricsVerbose<'a> {
     /// What everybody is told.
     #[serde(flatten)]
     pub metrics: Metrics,
-    /// See [`Prep`].
-    pub prep: Prep,
+    /// What must happen first: nothing any more once tokens flow.
+    pub prep: Preparation,
     /// One plain sentence.
     pub human: &'a str,
 }

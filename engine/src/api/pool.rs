@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::preparation::Preparation;
+
 /// A device of this machine. What its driver does not tell is absent.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DeviceView {
@@ -73,6 +75,8 @@ pub struct PoolHealth {
     pub metrics: PoolMetrics,
     /// See [`ReplicaView`].
     pub replicas: Vec<ReplicaView>,
+    /// What must happen to those that the daemon starts and that can't be used yet.
+    pub preparation: Preparation,
 }
 
 /// One line of `GET /v2/pools`.

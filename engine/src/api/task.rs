@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     error::{ApiError, Code},
     placement::{Determinism, PlacementRequest},
+    preparation::Preparation,
 };
 
 /// Tokens generated when the caller sets no bound: a few paragraphs.
@@ -320,13 +321,6 @@ pub struct Streams {
     pub sse_verbose: String,
 }
 
-/// What must be provisioned before the task can run; empty when its pool is ready.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct Preparation {
-    /// One sentence each.
-    pub steps: Vec<String>,
-}
-
 /// The body of a 202.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Accepted {
@@ -398,6 +392,8 @@ pub struct TaskView {
     pub timings: Timings,
     /// See [`Placement`].
     pub placement: Placement,
+    /// What must happen before it can start.
+    pub preparation: Preparation,
     /// Tokens of the prompt, once the engine has counted them; some never tell.
     pub tokens_in: Option<u32>,
     /// Tokens generated so far.

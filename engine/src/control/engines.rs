@@ -48,11 +48,11 @@ impl Engines {
             return Ok(());
         };
         let (wanted, is_wanted) = bounded(0);
-        let supervisor = |replica| Supervisor {
+        let supervisor = |engine: usize| Supervisor {
             shared: Arc::clone(shared),
             provisioning: Arc::clone(provisioning),
+            engine,
             pool_id: pool.id.clone(),
-            replica_id: format!("r{}", pool.replicas_before + replica),
             kind: *kind,
             model: model.clone(),
             slots: pool.settings.slots,
@@ -61,8 +61,8 @@ impl Engines {
             process: process.clone(),
             wanted: is_wanted.clone(),
         };
-        let replicas = usize::try_from(pool.settings.replicas).unwrap_or(usize::MAX);
-        let supervisors = (0..replicas).map(|replica| supervisor(replica).spawn());
+        let engines = 0..provisioning.engines().len();
+        let supervisors = engines.map(|engine| supervisor(engine).spawn());
         let supervised = Supervised {
             supervisors: supervisors.collect::<Result<_, _>>()?,
             _wanted: wanted,

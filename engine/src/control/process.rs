@@ -37,7 +37,11 @@ use crate::{
     endpoint::{Endpoint, Networks},
     keeper, logs,
     settings::key::EngineKey,
-    shared::{Shared, provisioning::Provisioning, stage::Stage},
+    shared::{
+        Shared,
+        provisioning::{Preparing, Provisioning, Step},
+        stage::Stage,
+    },
 };
 
 /// How often it is looked whether an engine has ended.
@@ -69,10 +73,10 @@ pub struct Supervisor {
     pub shared: Arc<Shared>,
     /// How far the pool's engines are.
     pub provisioning: Arc<Provisioning>,
+    /// Which of them this is.
+    pub engine: usize,
     /// The pool.
     pub pool_id: String,
-    /// Its id there.
-    pub replica_id: String,
     /// What it is.
     pub kind: EngineKind,
     /// What requests call its model.
@@ -107,10 +111,18 @@ impl Supervisor {
     ///
     /// When the machine gives no more threads.
     pub fn spawn(self) -> io::Result<thread::JoinHandle<()>> {
-        let name = format!("process-{}-{}", self.pool_id, self.replica_id);
+        let name = format!("process-{}-{}", self.pool_id, self.replica_id());
         thread::Builder::new()
             .name(name)
             .spawn(move || self.supervise())
+    }
+
+    fn preparing(&self) -> &Preparing {
+        &self.provisioning.engines()[self.engine]
+    }
+
+    fn replica_id(&self) -> &str {
+        &self.preparing().replica_id
     }
 
     fn supervise(self) {
@@ -131,10 +143,14 @@ impl Supervisor {
             };
             self.provisioning.failed(&reason);
             let again = (vain_starts < VAIN_STARTS_MAX).then_some(wait);
-            logs::engine_ended(&self.pool_id, &self.replica_id, &reason, again);
+            logs::engine_ended(&self.pool_id, self.replica_id(), &reason, again);
             if again.is_none() {
-                return self.give_up();
+                return self.give_up(reason);
             }
+            self.preparing().proceed(Step::Wait {
+                until: self.shared.clock.elapsed() + wait,
+                because: reason,
+            });
             if self.is_unwanted_within(wait) {
                 return;
             }
@@ -143,7 +159,8 @@ impl Supervisor {
     }
 
     /// Nobody will start it again; if it was the last of its pool, what waits for it is told.
-    fn give_up(&self) {
+    fn give_up(&self, because: String) {
+        self.preparing().proceed(Step::GiveUp { because });
         if self.provisioning.gave_up() {
             super::end_tasks_of_dead(&self.shared, &self.pool_id);
         }
@@ -157,6 +174,7 @@ impl Supervisor {
 
     /// One life of the engine.
     fn live(&self) -> Ended {
+        self.preparing().proceed(Step::Start);
         let (mut child, url) = match self.start() {
             Ok(started) => started,
             Err(error) => return Ended::InVain(format!("it can't be started: {error}")),
@@ -176,10 +194,10 @@ impl Supervisor {
             slots: self.slots,
             devices: devices.as_deref().unwrap_or_default(),
             pool: &self.pool_id,
-            replica: &self.replica_id,
+            replica: self.replica_id(),
         });
         let folder = self.shared.settings.data_dir.join("engines");
-        let name = format!("{}-{}.log", self.pool_id, self.replica_id);
+        let name = format!("{}-{}.log", self.pool_id, self.replica_id());
         let output = output::keep(&folder, &name)?;
         let child = keeper::command(&words)?
             .stdin(Stdio::null())
@@ -190,10 +208,14 @@ impl Supervisor {
     }
 
     fn accompany(&self, child: &mut Child, url: &str) -> Result<Ended, Ended> {
+        self.preparing().proceed(Step::AwaitReady {
+            since: self.shared.clock.elapsed(),
+        });
         self.await_ready(child, url)?;
         let in_vain = |error| Ended::InVain(format!("its handoff can't be written: {error}"));
         self.announce(url).map_err(in_vain)?;
-        logs::engine_started(&self.pool_id, &self.replica_id);
+        self.preparing().proceed(Step::Bind);
+        logs::engine_started(&self.pool_id, self.replica_id());
         let ended = self.await_end(child);
         // If it can't be removed, the watcher of the engine finds it dead.
         let _ = fs::remove_file(self.handoff_file());
@@ -231,7 +253,7 @@ impl Supervisor {
     }
 
     fn handoff_file(&self) -> PathBuf {
-        let name = handoff::file_name(&self.pool_id, &self.replica_id);
+        let name = handoff::file_name(&self.pool_id, self.replica_id());
         self.shared.settings.runtime_dir.join(name)
     }
 
@@ -242,7 +264,7 @@ impl Supervisor {
             provisioning_mode: Some("process".to_owned()),
             url: url.to_owned(),
             pool_id: self.pool_id.clone(),
-            replica_id: self.replica_id.clone(),
+            replica_id: self.replica_id().to_owned(),
             slots: self.slots,
             device_mask: self.device_mask.map(|devices| devices.to_string()),
             model: Model {

@@ -3,6 +3,9 @@
 //! Whatever was appended since the last write goes out in one write, however many tokens that is.
 //! A reader whose client takes nothing waits for its client and holds up nothing: the log grows
 //! without it. A reader of a task that is stolen while it waits follows it to its new home.
+//!
+//! No event comes before `started`, so what a task waits for while its pool is being prepared is told
+//! to verbose readers in comments, which parsers pass over: `: prep {"steps":[…]}`.
 
 use std::{
     cell::RefCell,
@@ -27,12 +30,15 @@ use super::{
     task::Task,
 };
 use crate::{
+    api,
     clock::Clock,
     shared::{Shared, stage::Stage},
 };
 
 /// A comment is sent after this much silence, so that no proxy takes the stream for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a verbose reader of a task that waits for its pool to be prepared is told how far that is.
+const PREPARATION_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of the log framed at a time: one socket buffer's worth.
 pub const BATCH_BYTES: usize = 64 * 1024;
 
@@ -170,7 +176,11 @@ impl<'s> Attached<'s> {
     }
 
     async fn follow(&mut self, exchange: &mut impl Exchange) -> Result<Way, Gone> {
-        let mut silence = Silence::new(self.shard.shared.clock);
+        let patience = match self.preparation() {
+            Some(_) => Duration::ZERO,
+            None => KEEP_ALIVE,
+        };
+        let mut silence = Silence::new(self.shard.shared.clock, patience);
         if !self.task.borrow().log.has_news(&self.cursor) {
             // Else the head goes out with the first events, in one write.
             exchange.flush().await?;
@@ -186,9 +196,14 @@ impl<'s> Attached<'s> {
                 }
                 News::Silence => {
                     exchange.room().await?;
+                    let (text, patience) = match self.preparation() {
+                        Some(preparation) => (preparation, PREPARATION_INTERVAL),
+                        None => ("keep-alive".to_owned(), KEEP_ALIVE),
+                    };
                     let mut comment = Vec::new();
-                    sse::comment(&mut comment, "keep-alive");
+                    sse::comment(&mut comment, &text);
                     exchange.put(&comment);
+                    silence = Silence::new(self.shard.shared.clock, patience);
                 }
                 News::End => return Ok(Way::End),
                 News::Moved => return Ok(Way::Moved),
@@ -198,6 +213,17 @@ impl<'s> Attached<'s> {
             self.task.borrow_mut().end_write();
             written?;
         }
+    }
+
+    /// What a verbose reader is told of what the task waits for, if that is its pool's preparation.
+    fn preparation(&self) -> Option<String> {
+        if self.cursor.audience() != Audience::Verbose {
+            return None;
+        }
+        let now = self.shard.shared.clock.elapsed();
+        let preparation = self.task.borrow().preparation(now);
+        let is_told = !preparation.steps.is_empty();
+        is_told.then(|| format!("prep {}", api::text(&preparation)))
     }
 
     async fn wait(
@@ -258,28 +284,34 @@ impl Drop for OpenStream {
 /// fires, sleeps on for what is missing.
 struct Silence {
     clock: Clock,
+    /// How much of it is borne.
+    patience: Duration,
     since: Duration,
     timer: Timer,
 }
 
 impl Silence {
-    fn new(clock: Clock) -> Self {
+    fn new(clock: Clock, patience: Duration) -> Self {
         Self {
             clock,
+            patience,
             since: clock.elapsed(),
-            timer: Timer::new(KEEP_ALIVE),
+            timer: Timer::new(patience),
         }
     }
 
+    /// Something was sent; from now on as much is borne as in any stream.
     fn broken(&mut self) {
         self.since = self.clock.elapsed();
+        self.patience = KEEP_ALIVE;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while Pin::new(&mut self.timer).poll(context).is_ready() {
-            let missing = KEEP_ALIVE.saturating_sub(self.clock.elapsed() - self.since);
+            let missing = self
+                .patience
+                .saturating_sub(self.clock.elapsed() - self.since);
             if missing.is_zero() {
-                self.timer = Timer::new(KEEP_ALIVE);
                 return Poll::Ready(());
             }
             self.timer = Timer::new(missing);

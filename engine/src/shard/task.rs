@@ -14,7 +14,8 @@ use crate::{
     api::{
         self,
         error::{ApiError, Code},
-        event::{self, End, Metrics, MetricsVerbose, Prep, Started, StartedVerbose, Usage},
+        event::{self, End, Metrics, MetricsVerbose, Started, StartedVerbose, Usage},
+        preparation::Preparation,
         task::{Placement, Streams, TaskView, Timings},
     },
     shard::upstream::Line,
@@ -337,7 +338,7 @@ impl Task {
     pub fn measure(&mut self, metrics: Metrics) {
         let verbose = MetricsVerbose {
             metrics,
-            prep: Prep::default(),
+            prep: Preparation::default(),
             human: "The task is generating.",
         };
         let (plain, verbose) = (api::json(&metrics), api::json(&verbose));
@@ -401,8 +402,16 @@ impl Task {
         first_token.map_or(Duration::ZERO, |first| last.since(first))
     }
 
-    /// What `GET /v2/tasks/{id}` says.
-    pub fn view(&self) -> TaskView {
+    /// What must be done before it can start, at this time of the daemon's clock.
+    pub fn preparation(&self, now: Duration) -> Preparation {
+        match self.phase {
+            Phase::Queued(_) => Preparation::before_tasks(&self.record.pool, now),
+            Phase::Running(_) | Phase::Ended(_) => Preparation::default(),
+        }
+    }
+
+    /// What `GET /v2/tasks/{id}` says, at this time of the daemon's clock.
+    pub fn view(&self, now: Duration) -> TaskView {
         let record = &self.record;
         let ending = self.so_far();
         let unix_ms = |at: Instant| record.since_unix_ms + api::whole_ms(at.since(record.admitted));
@@ -424,6 +433,7 @@ impl Task {
                 replica_id: ending.replica_id,
                 chosen_by: record.basis.name(),
             },
+            preparation: self.preparation(now),
             tokens_in: self.tokens_in,
             tokens_out: self.tokens_out,
             error: ending.error.map(Code::name),

@@ -25,7 +25,7 @@ use super::{
     device::Device,
     gate::{Gate, Passage},
     places::Places,
-    provisioning::Provisioning,
+    provisioning::{Preparing, Provisioning, Step},
     record::TaskRecord,
     replica::Replica,
 };
@@ -238,12 +238,18 @@ impl Pool {
         !self.is_ready() && provisioning.is_some_and(|provisioning| provisioning.is_under_way())
     }
 
-    /// What must happen before its tasks can start; nothing when it is ready.
-    pub fn preparation(&self) -> Vec<String> {
-        let provisioning = self.provisioning.as_ref();
-        provisioning
-            .filter(|_| !self.is_ready())
-            .map_or_else(Vec::new, |provisioning| provisioning.steps())
+    /// Those of its engines that can't be used yet, and what must happen to each next.
+    pub fn preparing(&self) -> impl Iterator<Item = (&Preparing, Arc<Step>)> {
+        let engines = self.provisioning.iter().flat_map(|it| it.engines());
+        let steps = engines.map(|engine| (engine, engine.step()));
+        steps.filter(|(engine, step)| **step != Step::Bind || !self.has_ready(&engine.replica_id))
+    }
+
+    fn has_ready(&self, replica_id: &str) -> bool {
+        let mut replicas = self.replicas.iter();
+        replicas.any(|(_, replica)| {
+            replica.id == replica_id && replica.condition.state() == ReplicaState::Ready
+        })
     }
 
     /// Tokens of context a task may have: what was said of the pool, or else the least that one of its

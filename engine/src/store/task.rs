@@ -27,6 +27,7 @@ use crate::{
     api::{
         self,
         error::{ApiError, Code},
+        preparation::Preparation,
         task::{Placement, Streams, Submission, TaskView, Timings},
     },
     digest::Digest,
@@ -135,6 +136,7 @@ impl Promise {
                 replica_id: None,
                 chosen_by: self.basis().name(),
             },
+            preparation: Preparation::default(),
             tokens_in: None,
             tokens_out: 0,
             error: Some(code.name()),

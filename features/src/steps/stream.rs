@@ -61,6 +61,15 @@ fn in_order(world: &mut World, reader: String) {
     sequence::check(&world.stream(&reader).holds().events).holds();
 }
 
+/// Parsers of events pass over comments; a person who reads the bytes does not.
+#[then(regex = r"^(the client|[A-Z][a-z]+) comes to read a comment that mentions (.+)$")]
+fn read_comment(world: &mut World, reader: String, part: String) {
+    let read = world
+        .stream(&reader)
+        .and_then(|stream| stream.read_comment(&part));
+    read.holds();
+}
+
 /// Every event of the kind is checked, and there must be one.
 #[then(regex = r"^each (started|token|metrics|end|error) event of (the client|[A-Z][a-z]+) holds$")]
 fn events_hold(world: &mut World, kind: String, reader: String, #[step] step: &Step) {

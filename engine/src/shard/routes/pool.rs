@@ -9,6 +9,7 @@ use crate::{
     api::{
         error::{ApiError, Code},
         pool::{DeviceView, PoolHealth, PoolList, PoolMetrics, PoolView, ReplicaView},
+        preparation::Preparation,
     },
     metrics,
     shard::Shard,
@@ -80,6 +81,7 @@ fn describe(shard: &Shard, pool: &Pool) -> PoolHealth {
                     .collect(),
             })
             .collect(),
+        preparation: Preparation::of(pool, shard.shared.clock.elapsed()),
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{
     api::{
         self,
         error::{ApiError, Code},
-        task::{Accepted, KvHint, Preparation, Streams, Submission},
+        preparation::Preparation,
+        task::{Accepted, KvHint, Streams, Submission},
     },
     clock,
     metrics::{CancelReason, PlacementOutcome, RejectReason},
@@ -245,9 +246,7 @@ fn accepted(shard: &Shard, record: &TaskRecord) -> Reply {
         predicted_start_ms: api::whole_ms(record.predicted_start),
         backoff_ms: api::whole_ms(record.backoff),
         streams,
-        preparation: Preparation {
-            steps: record.pool.preparation(),
-        },
+        preparation: Preparation::before_tasks(&record.pool, shard.shared.clock.elapsed()),
     };
     Reply::json(202, &body)
         .with("Location", location)
@@ -339,8 +338,8 @@ pub(super) fn show(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
         Found::Elsewhere(outcome) => return Ok(outcome),
         Found::Ended(id) => return recall(shard, call, id, |view| Ok(Reply::json(200, &view))),
     };
-    let task = task.borrow();
-    Ok(Outcome::Reply(Reply::json(200, &task.view())))
+    let view = task.borrow().view(shard.shared.clock.elapsed());
+    Ok(Outcome::Reply(Reply::json(200, &view)))
 }
 
 /// Answers with what the journal knows of a task that has ended.

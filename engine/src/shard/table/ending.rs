@@ -86,7 +86,7 @@ impl Table {
         let events = store.transcripts() == Transcripts::Full;
         let report = Ended {
             record: Arc::clone(record),
-            view: ended.view(),
+            view: ended.view(self.shared.clock.elapsed()),
             events: events.then(|| ended.log.to_vec(Audience::Plain)),
             kept: is_awaited.then(|| self.when_kept(record.id)),
         };

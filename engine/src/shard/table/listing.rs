@@ -51,9 +51,10 @@ impl Table {
             .collect();
         found.sort_unstable();
         found.truncate(wanted.limit);
+        let now = self.shared.clock.elapsed();
         found
             .into_iter()
-            .filter_map(|(position, id)| Some((position, self.get(id)?.borrow().view())))
+            .filter_map(|(position, id)| Some((position, self.get(id)?.borrow().view(now))))
             .collect()
     }
 }
