@@ -114,22 +114,53 @@ Feature: Provisioning
       | model_ref | "scripted" |
     Then the answer is 503 POOL_UNAVAILABLE
 
-  Scenario Outline: no engine outlives a daemon that <ends>
+  Scenario Outline: nothing that an engine has started outlives <what>
     Given the settings file says
       """
       [[pool]]
       id = "own"
       engine = "mock"
       model = "scripted"
-      command = ["sh", "-c", "echo $$ >> {dir}/pids; exec {mock_engine} --addr {host}:{port}"]
+      command = ["sh", "{dir}/family", "{mock_engine}", "{host}:{port}"]
+      """
+    And a file family that says
+      """
+      worker="echo \$\$ >> {dir}/pids; exec sleep 1000"
+      sh -c "$worker" &
+      sh -c "trap '' TERM; $worker" &
+      setsid sh -c "$worker" &
+      while [ "$(wc -l < {dir}/pids)" -lt 3 ]; do sleep 0.05; done
+      echo $$ >> {dir}/pids
+      exec "$1" --addr "$2"
+      """
+    And a file pids that holds ""
+    And a daemon started with --handoff-watch-interval-ms 50
+    And GET /v2/pools/own/health comes to hold
+      | ready | true |
+    When <happens>
+    Then the first 4 processes of the file pids come to be gone
+
+    Examples:
+      | what                        | happens                                |
+      | a daemon that is told       | the daemon receives SIGTERM            |
+      | a daemon that is dead       | the daemon is killed                   |
+      | the engine itself           | the process of the file pids is killed |
+
+  Scenario: an engine whose keeper is killed is ended and started again
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      command = ["sh", "-c", "sleep 1000 & echo $! >> {dir}/pids; echo $$ >> {dir}/pids; echo $PPID >> {dir}/pids; exec {mock_engine} --addr {host}:{port}"]
       """
     And a daemon started with --handoff-watch-interval-ms 50
     And GET /v2/pools/own/health comes to hold
       | ready | true |
-    When the daemon <receives>
-    Then the process of the file pids comes to be gone
-
-    Examples:
-      | ends     | receives         |
-      | is told  | receives SIGTERM |
-      | is dead  | is killed        |
+    When the process of the file pids is killed
+    Then the first 3 processes of the file pids come to be gone
+    And the file pids comes to have 6 lines
+    And GET /v2/pools/own/health comes to hold
+      | ready      | true             |
+      | last_error | mentions signal: 9 |

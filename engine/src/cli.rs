@@ -28,10 +28,17 @@ pub struct Cli {
 pub enum Command {
     /// Say what the daemon would do with these settings on this machine, and whether it can start.
     Check(Box<CheckArguments>),
-    /// Become an engine that ends with the daemon that started it.
+    /// Keep an engine until the standard input ends.
+    #[command(hide = true)]
+    KeepEngine {
+        /// The engine's command.
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
+    /// Become an engine that ends with its keeper.
     #[command(hide = true)]
     BecomeEngine {
-        /// The daemon.
+        /// The keeper.
         parent: i32,
         /// The engine's command.
         #[arg(last = true)]

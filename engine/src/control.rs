@@ -6,6 +6,7 @@ pub mod drain;
 pub mod engines;
 pub mod folder;
 pub mod handoff;
+pub mod kept;
 pub mod output;
 pub mod place;
 pub mod process;

@@ -32,6 +32,13 @@ fn run(cli: Cli) -> Result<ExitCode, StartError> {
     match cli.command {
         None => serve(cli.serve),
         Some(Command::Check(arguments)) => check(*arguments),
+        Some(Command::KeepEngine { words }) => match keeper::keep(&words) {
+            Ok(status) => keeper::end_as(status),
+            Err(error) => {
+                eprintln!("the engine can't be kept: {error}");
+                Ok(ExitCode::FAILURE)
+            }
+        },
         Some(Command::BecomeEngine { parent, words }) => {
             let error = keeper::become_engine(parent, &words);
             eprintln!("the engine can't be started: {error}");

@@ -10,14 +10,13 @@
 //! this one what it knows of all: a file. So there is one way to be bound, and any supervisor may do
 //! what this one does.
 //!
-//! An engine lives in a process group of its own, so that it can be ended whole, and the kernel ends it
-//! when the daemon is gone ([`crate::keeper`]).
+//! Between the daemon and the engine stands a keeper, so that the engine can be ended with all that it has
+//! started, and ends when the daemon is gone ([`crate::keeper`]).
 
 use std::{
     fs, io,
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
-    process::{Child, ExitStatus, Stdio},
     sync::Arc,
     thread,
     time::Duration,
@@ -30,12 +29,11 @@ use orchestratord_gpu::{
     handoff::{self, Handoff, Model},
 };
 use orchestratord_sched::DeviceMask;
-use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{output, watch};
+use super::{kept::Kept, output, watch};
 use crate::{
     endpoint::{Endpoint, Networks},
-    keeper, logs,
+    logs,
     settings::key::EngineKey,
     shared::{
         Shared,
@@ -48,8 +46,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(20);
 /// How often a starting engine is asked whether it is ready.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
-/// How long an engine may take to follow SIGTERM before SIGKILL.
-const TERM_GRACE: Duration = Duration::from_secs(10);
 /// The first wait before an engine that has ended is started again; it doubles up to the longest.
 const WAIT_MIN: Duration = Duration::from_millis(250);
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -175,16 +171,16 @@ impl Supervisor {
     /// One life of the engine.
     fn live(&self) -> Ended {
         self.preparing().proceed(Step::Start);
-        let (mut child, url) = match self.start() {
+        let (mut kept, url) = match self.start() {
             Ok(started) => started,
             Err(error) => return Ended::InVain(format!("it can't be started: {error}")),
         };
-        let ended = self.accompany(&mut child, &url);
-        end(&mut child);
+        let ended = self.accompany(&mut kept, &url);
+        kept.end();
         ended.unwrap_or_else(|ended| ended)
     }
 
-    fn start(&self) -> io::Result<(Child, String)> {
+    fn start(&self) -> io::Result<(Kept, String)> {
         let (host, port) = (Ipv4Addr::LOCALHOST.to_string(), free_port()?);
         let devices = self.device_mask.map(|devices| devices.to_string());
         let words = self.process.command.fill(&Blanks {
@@ -198,37 +194,32 @@ impl Supervisor {
         });
         let folder = self.shared.settings.data_dir.join("engines");
         let name = format!("{}-{}.log", self.pool_id, self.replica_id());
-        let output = output::keep(&folder, &name)?;
-        let child = keeper::command(&words)?
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()?;
-        Ok((child, format!("http://{host}:{port}")))
+        let kept = Kept::start(&words, output::keep(&folder, &name)?)?;
+        Ok((kept, format!("http://{host}:{port}")))
     }
 
-    fn accompany(&self, child: &mut Child, url: &str) -> Result<Ended, Ended> {
+    fn accompany(&self, kept: &mut Kept, url: &str) -> Result<Ended, Ended> {
         self.preparing().proceed(Step::AwaitReady {
             since: self.shared.clock.elapsed(),
         });
-        self.await_ready(child, url)?;
+        self.await_ready(kept, url)?;
         let in_vain = |error| Ended::InVain(format!("its handoff can't be written: {error}"));
         self.announce(url).map_err(in_vain)?;
         self.preparing().proceed(Step::Bind);
         logs::engine_started(&self.pool_id, self.replica_id());
-        let ended = self.await_end(child);
+        let ended = self.await_end(kept);
         // If it can't be removed, the watcher of the engine finds it dead.
         let _ = fs::remove_file(self.handoff_file());
         Ok(ended)
     }
 
-    fn await_ready(&self, child: &mut Child, url: &str) -> Result<(), Ended> {
+    fn await_ready(&self, kept: &mut Kept, url: &str) -> Result<(), Ended> {
         let endpoint = Endpoint::resolve(url, &Networks::default())
             .map_err(|bad| Ended::InVain(bad.to_string()))?;
         let agent = watch::agent(&endpoint, &self.shared.limits().link.roots);
         let give_up = self.shared.clock.elapsed() + self.process.ready_timeout;
         while watch::ask(&agent, self.kind, &endpoint, self.key.as_ref()).is_err() {
-            if let Some(status) = ended(child) {
+            if let Some(status) = kept.ended() {
                 return Err(Ended::InVain(format!(
                     "it ended before it was ready: {status}"
                 )));
@@ -275,9 +266,9 @@ impl Supervisor {
         }
     }
 
-    fn await_end(&self, child: &mut Child) -> Ended {
+    fn await_end(&self, kept: &mut Kept) -> Ended {
         loop {
-            if let Some(status) = ended(child) {
+            if let Some(status) = kept.ended() {
                 return Ended::Broken(format!("it ended: {status}"));
             }
             if self.is_unwanted_within(TICK) {
@@ -292,24 +283,4 @@ impl Supervisor {
 fn free_port() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
-}
-
-fn ended(child: &mut Child) -> Option<ExitStatus> {
-    child.try_wait().ok().flatten()
-}
-
-/// Ends the engine's whole group: asks first, and insists if it does not follow.
-fn end(child: &mut Child) {
-    let group = Pid::from_child(child);
-    // An error means that nobody is left in the group.
-    let _ = kill_process_group(group, Signal::TERM);
-    let ticks = TERM_GRACE.as_millis() / TICK.as_millis();
-    for _ in 0..ticks {
-        if ended(child).is_some() {
-            break;
-        }
-        thread::sleep(TICK);
-    }
-    let _ = kill_process_group(group, Signal::KILL);
-    let _ = child.wait();
 }

@@ -56,6 +56,13 @@ fn write_file(world: &mut World, name: String, content: String) {
     fs::write(world.dir.path().join(name), content).holds();
 }
 
+#[given(regex = r"^a file ([a-z.]+) that says$")]
+fn write_text(world: &mut World, name: String, step: &Step) {
+    let text = step.docstring.as_deref().unwrap_or_default();
+    let text = world.fill(text).holds();
+    fs::write(world.dir.path().join(name), text).holds();
+}
+
 /// A header that promises one tensor and one entry, and neither (the GGUF specification, version 3).
 #[given(regex = r"^a file ([a-z.]+) that holds the beginning of a model$")]
 fn cut_model(world: &mut World, name: String) {

@@ -63,20 +63,24 @@ fn take_back(world: &mut World, name: String) {
     fs::remove_file(world.dir.path().join(".runtime/engines").join(name)).holds();
 }
 
-/// Engines that the daemon starts write their process ids into a file.
+/// Engines that the daemon starts write their process ids into a file; the last one is meant.
 #[when(regex = r"^the process of the file ([a-z]+) is killed$")]
 fn kill_process_of(world: &mut World, file: String) {
-    kill_process(pid(world, &file).holds(), Signal::KILL).holds();
+    let pids = pids(world, &file).holds();
+    kill_process(pids[pids.len() - 1], Signal::KILL).holds();
 }
 
-#[then(regex = r"^the process of the file ([a-z]+) comes to be gone$")]
-fn is_gone(world: &mut World, file: String) {
-    let pid = pid(world, &file).holds();
-    let gone = eventually(|| match test_kill_process(pid) {
-        Ok(()) => Err(format!("the process {pid:?} is still there")),
-        Err(_) => Ok(()),
-    });
-    gone.holds();
+#[then(regex = r"^the first (\d+) processes of the file ([a-z]+) come to be gone$")]
+fn are_gone(world: &mut World, count: usize, file: String) {
+    let pids = pids(world, &file).holds();
+    assert!(pids.len() >= count, "the file has only {pids:?}");
+    for pid in &pids[..count] {
+        let gone = eventually(|| match test_kill_process(*pid) {
+            Ok(()) => Err(format!("the process {pid:?} is still there")),
+            Err(_) => Ok(()),
+        });
+        gone.holds();
+    }
 }
 
 #[then(regex = r"^the file (\S+) comes to have (\d+) lines?$")]
@@ -92,13 +96,14 @@ fn has_lines(world: &mut World, file: String, count: usize) {
     found.holds();
 }
 
-/// The last process id in the file.
-fn pid(world: &World, file: &str) -> Result<Pid, String> {
+/// The process ids in the file, a line each.
+fn pids(world: &World, file: &str) -> Result<Vec<Pid>, String> {
     let text = fs::read_to_string(world.dir.path().join(file));
     let text = text.map_err(|error| error.to_string())?;
-    let last = text.lines().last().and_then(|line| line.parse().ok());
-    let pid = last.and_then(Pid::from_raw);
-    pid.ok_or_else(|| format!("{file} holds no process id: {text:?}"))
+    let pid = |line: &str| line.parse().ok().and_then(Pid::from_raw);
+    let pids: Option<Vec<Pid>> = text.lines().map(pid).collect();
+    pids.filter(|pids| !pids.is_empty())
+        .ok_or_else(|| format!("{file} holds no process ids: {text:?}"))
 }
 
 fn engine<'w>(world: &'w mut World, name: &str) -> &'w mut Engine {
