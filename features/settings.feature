@@ -332,6 +332,70 @@ Feature: Settings
     And the daemon receives SIGHUP and renews its settings
     Then the process of the file pids comes to be gone
 
+  Scenario: an engine that comes up while its pool retires serves what waits, and goes with it
+    Given the settings file says
+      """
+      [[pool]]
+      id = "always"
+      engine = "mock"
+
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      command = ["sh", "-c", "echo $$ >> {dir}/pids; while [ ! -e {dir}/go ]; do sleep 0.05; done; exec {mock_engine} --addr {host}:{port}"]
+      """
+    And a daemon started with --handoff-watch-interval-ms 50
+    And the client enqueues the task waiting
+      | model_ref  | "scripted" |
+    When the settings file says
+      """
+      [[pool]]
+      id = "always"
+      engine = "mock"
+      """
+    And the daemon receives SIGHUP and renews its settings
+    Given a file go that holds "ahead"
+    When Ben reads /v2/tasks/{waiting}/events
+    Then each end event of Ben holds
+      | tokens_out | 8 |
+    And the process of the file pids comes to be gone
+    When the client sends GET /v2/pools
+    Then the body holds
+      | pools.0.pool_id | "always" |
+      | pools.1         | nothing  |
+
+  Scenario: engines that the daemon starts are replaced when their settings change
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      slots = 2
+      command = ["sh", "-c", "echo $$ >> {dir}/pids; exec {mock_engine} --addr {host}:{port} --slots {slots}"]
+      """
+    And a daemon started with --handoff-watch-interval-ms 50
+    And GET /v2/pools/own/health comes to hold
+      | ready               | true |
+      | metrics.slots_total | 2    |
+    When the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      slots = 3
+      command = ["sh", "-c", "echo $$ >> {dir}/pids; exec {mock_engine} --addr {host}:{port} --slots {slots}"]
+      """
+    And the daemon receives SIGHUP and renews its settings
+    Then GET /v2/pools/own/health comes to hold
+      | ready               | true    |
+      | metrics.slots_total | 3       |
+      | replicas.1          | nothing |
+    And the file pids comes to have 2 lines
+    And the first 1 process of the file pids comes to be gone
+
   Scenario Outline: a file that can't be used changes nothing
     Given the settings file says
       """

@@ -228,9 +228,12 @@ impl Changes {
             Command::Renewed(renewed) => self.settings_were_read(shared, renewed),
             Command::Reloaded { pool_id, replaced } => {
                 self.reloading.remove(&pool_id);
-                if let Some(Replaced { old, new }) = replaced {
+                if let Some(Replaced { old, new, engines }) = replaced {
                     self.bindings.follow(shared, &old, &new);
+                    self.engines.add(new.key, engines);
                     self.retirements.add(old);
+                } else {
+                    reload::forget_coming(shared, &pool_id);
                 }
             }
         }
@@ -239,9 +242,7 @@ impl Changes {
     fn go_on(&mut self, shared: &Arc<Shared>) {
         self.drains.end_due(shared);
         self.purges.carry_out_due(shared);
-        for pool in self.retirements.let_go(shared) {
-            self.engines.end_of(pool);
-        }
+        self.retirements.let_go(shared, &mut self.engines);
         self.handoffs.follow(shared, &mut self.bindings);
         self.bindings.unbind_silent(shared);
         self.bindings.let_go(shared);
@@ -259,8 +260,8 @@ impl Changes {
 }
 
 /// Tells what waits for a pool that it waits in vain.
-fn end_tasks_of_dead(shared: &Shared, pool_id: &str) {
-    let pools = shared.pools().keys(pool_id);
+fn end_tasks_of_dead(shared: &Shared, pool: PoolKey) {
+    let pools: Arc<[_]> = Arc::new([pool]);
     let message = "the model's engine could not be started; send the task again later";
     let error = Arc::new(ApiError::new(Code::PoolUnavailable, message));
     tell_shards(shared, || Message::EndTasks {

@@ -34,7 +34,7 @@ pub fn pool(
 ) -> (Arc<Pool>, Inboxes) {
     let engine = &settings.engine;
     let replicas_before =
-        predecessor.map_or(0, |pool| pool.replicas_before + pool.replicas.count());
+        predecessor.map_or(0, |pool| pool.replicas_before + engines(&pool.settings));
     let (own, vacant) = match engine {
         EngineSettings::Remote { .. } => (0, PLACES_MAX),
         EngineSettings::Embedded { .. } | EngineSettings::Mock { .. } => (settings.replicas, 0),
@@ -88,10 +88,14 @@ pub fn pool(
     (Arc::new(pool), inboxes)
 }
 
+/// Engines that run in the daemon or are started by it.
+fn engines(settings: &PoolSettings) -> usize {
+    usize::try_from(settings.replicas).unwrap_or(PLACES_MAX)
+}
+
 fn provisioning(settings: &PoolSettings, replicas_before: usize) -> Option<Arc<Provisioning>> {
-    let engines = usize::try_from(settings.replicas).unwrap_or(PLACES_MAX);
     let replica_ids = (replicas_before..)
-        .take(engines)
+        .take(engines(settings))
         .map(|number| format!("r{number}"));
     settings
         .engine

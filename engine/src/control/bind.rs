@@ -235,10 +235,12 @@ impl Bindings {
         }
     }
 
-    /// A pool takes no new work and its servers go with it: they have no places any more.
+    /// A pool takes no new work and its servers go with it: they have no places any more. Engines that the
+    /// daemon starts for it come and go as before, until they are not wanted any more.
     pub fn forget(&mut self, pool: &Pool) {
-        self.bound
-            .retain(|_, binding| binding.standing.pool.key != pool.key);
+        self.bound.retain(|(_, replica_id), binding| {
+            binding.standing.pool.key != pool.key || pool.owns(replica_id)
+        });
     }
 
     /// A pool was replaced, and its settings name its servers anew: those of the old settings stand for
@@ -272,10 +274,13 @@ impl Bindings {
     }
 
     /// A pool was replaced: who stood in the old one stands in the new one, and who came
-    /// to the old one meanwhile takes a place there now.
+    /// to the old one meanwhile takes a place there now. Only engines that the daemon has started for the
+    /// old one stay with it.
     pub fn follow(&mut self, shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) {
         self.follow_settings(shared, old, new);
-        let of_old = |binding: &&mut Binding| binding.standing.pool.key == old.key;
+        let of_old = |binding: &&mut Binding| {
+            binding.standing.pool.key == old.key && !old.owns(&binding.candidate.replica_id)
+        };
         let mut left_behind = Vec::new();
         for binding in self.bound.values_mut().filter(of_old) {
             binding.candidate.model.clone_from(&new.model);
@@ -379,7 +384,8 @@ fn stand(shared: &Arc<Shared>, candidate: &Candidate) -> Result<Standing, ApiErr
 /// The pool that the candidate names, made now if there is none.
 fn pool_of(shared: &Shared, candidate: &Candidate) -> Result<Arc<Pool>, ApiError> {
     let pools = shared.pools();
-    let Some(pool) = pools.pool(&candidate.pool_id) else {
+    let owner = pools.owner_of(&candidate.pool_id, &candidate.replica_id);
+    let Some(pool) = owner.or_else(|| pools.pool(&candidate.pool_id)) else {
         return new_pool(shared, &pools, candidate);
     };
     let EngineSettings::Remote { kind, .. } = &pool.settings.engine else {

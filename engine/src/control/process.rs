@@ -24,20 +24,18 @@ use std::{
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use orchestratord_gpu::{
-    EngineKind,
     command::{Blanks, Template},
     handoff::{self, Handoff, Model},
 };
-use orchestratord_sched::DeviceMask;
 
 use super::{kept::Kept, output, watch};
 use crate::{
     endpoint::{Endpoint, Networks},
     logs,
-    settings::key::EngineKey,
     shared::{
         Shared,
         provisioning::{Preparing, Provisioning, Step},
+        snapshot::Pool,
         stage::Stage,
     },
 };
@@ -63,26 +61,27 @@ pub struct ProcessSettings {
     pub ready_timeout: Duration,
 }
 
+impl ProcessSettings {
+    /// The same with another model: a file of this machine, or what the engine itself calls it.
+    pub fn with_model(&self, model_ref: &str) -> Self {
+        let file = model_ref.strip_prefix("file:");
+        Self {
+            model: file.unwrap_or(model_ref).to_owned(),
+            ..self.clone()
+        }
+    }
+}
+
 /// One engine's supervisor.
 pub struct Supervisor {
     /// What every thread can reach.
     pub shared: Arc<Shared>,
+    /// The pool that it is for.
+    pub pool: Arc<Pool>,
     /// How far the pool's engines are.
     pub provisioning: Arc<Provisioning>,
     /// Which of them this is.
     pub engine: usize,
-    /// The pool.
-    pub pool_id: String,
-    /// What it is.
-    pub kind: EngineKind,
-    /// What requests call its model.
-    pub model: String,
-    /// Tasks that it decodes at a time.
-    pub slots: u32,
-    /// The devices that it runs on.
-    pub device_mask: Option<DeviceMask>,
-    /// The key that it wants to be shown.
-    pub key: Option<EngineKey>,
     /// How it is started.
     pub process: ProcessSettings,
     /// Disconnected when the engine is to end.
@@ -107,7 +106,7 @@ impl Supervisor {
     ///
     /// When the machine gives no more threads.
     pub fn spawn(self) -> io::Result<thread::JoinHandle<()>> {
-        let name = format!("process-{}-{}", self.pool_id, self.replica_id());
+        let name = format!("process-{}-{}", self.pool.id, self.replica_id());
         thread::Builder::new()
             .name(name)
             .spawn(move || self.supervise())
@@ -139,7 +138,7 @@ impl Supervisor {
             };
             self.provisioning.failed(&reason);
             let again = (vain_starts < VAIN_STARTS_MAX).then_some(wait);
-            logs::engine_ended(&self.pool_id, self.replica_id(), &reason, again);
+            logs::engine_ended(&self.pool.id, self.replica_id(), &reason, again);
             if again.is_none() {
                 return self.give_up(reason);
             }
@@ -158,7 +157,7 @@ impl Supervisor {
     fn give_up(&self, because: String) {
         self.preparing().proceed(Step::GiveUp { because });
         if self.provisioning.gave_up() {
-            super::end_tasks_of_dead(&self.shared, &self.pool_id);
+            super::end_tasks_of_dead(&self.shared, self.pool.key);
         }
     }
 
@@ -182,18 +181,22 @@ impl Supervisor {
 
     fn start(&self) -> io::Result<(Kept, String)> {
         let (host, port) = (Ipv4Addr::LOCALHOST.to_string(), free_port()?);
-        let devices = self.device_mask.map(|devices| devices.to_string());
+        let devices = self
+            .pool
+            .settings
+            .device_mask
+            .map(|devices| devices.to_string());
         let words = self.process.command.fill(&Blanks {
             host: &host,
             port,
             model: &self.process.model,
-            slots: self.slots,
+            slots: self.pool.settings.slots,
             devices: devices.as_deref().unwrap_or_default(),
-            pool: &self.pool_id,
+            pool: &self.pool.id,
             replica: self.replica_id(),
         });
         let folder = self.shared.settings.data_dir.join("engines");
-        let name = format!("{}-{}.log", self.pool_id, self.replica_id());
+        let name = format!("{}-{}.log", self.pool.id, self.replica_id());
         let kept = Kept::start(&words, output::keep(&folder, &name)?)?;
         Ok((kept, format!("http://{host}:{port}")))
     }
@@ -206,7 +209,7 @@ impl Supervisor {
         let in_vain = |error| Ended::InVain(format!("its handoff can't be written: {error}"));
         self.announce(url).map_err(in_vain)?;
         self.preparing().proceed(Step::Bind);
-        logs::engine_started(&self.pool_id, self.replica_id());
+        logs::engine_started(&self.pool.id, self.replica_id());
         let ended = self.await_end(kept);
         // If it can't be removed, the watcher of the engine finds it dead.
         let _ = fs::remove_file(self.handoff_file());
@@ -217,8 +220,9 @@ impl Supervisor {
         let endpoint = Endpoint::resolve(url, &Networks::default())
             .map_err(|bad| Ended::InVain(bad.to_string()))?;
         let agent = watch::agent(&endpoint, &self.shared.limits().link.roots);
+        let key = self.pool.settings.key.as_ref();
         let give_up = self.shared.clock.elapsed() + self.process.ready_timeout;
-        while watch::ask(&agent, self.kind, &endpoint, self.key.as_ref()).is_err() {
+        while watch::ask(&agent, self.pool.kind, &endpoint, key).is_err() {
             if let Some(status) = kept.ended() {
                 return Err(Ended::InVain(format!(
                     "it ended before it was ready: {status}"
@@ -244,22 +248,26 @@ impl Supervisor {
     }
 
     fn handoff_file(&self) -> PathBuf {
-        let name = handoff::file_name(&self.pool_id, self.replica_id());
+        let name = handoff::file_name(&self.pool.id, self.replica_id());
         self.shared.settings.runtime_dir.join(name)
     }
 
     fn handoff(&self, url: &str) -> Handoff {
         Handoff {
-            engine: self.kind.name().to_owned(),
+            engine: self.pool.engine.to_owned(),
             engine_version: None,
             provisioning_mode: Some("process".to_owned()),
             url: url.to_owned(),
-            pool_id: self.pool_id.clone(),
+            pool_id: self.pool.id.clone(),
             replica_id: self.replica_id().to_owned(),
-            slots: self.slots,
-            device_mask: self.device_mask.map(|devices| devices.to_string()),
+            slots: self.pool.settings.slots,
+            device_mask: self
+                .pool
+                .settings
+                .device_mask
+                .map(|devices| devices.to_string()),
             model: Model {
-                id: self.model.clone(),
+                id: self.pool.model.clone(),
                 path: None,
             },
             flags: Vec::new(),

@@ -13,6 +13,7 @@ use orchestratord_sched::ReplicaState;
 use super::{
     Command, await_shards,
     bind::{self, Candidate},
+    engines::Supervised,
     place::{Server, place},
     retire::retire_replicas,
     trial,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     api::error::{ApiError, Code},
     logs::{self, PoolRenewal},
-    provision,
+    provision::{self, Inboxes},
     settings::{engine::EngineSettings, pool::PoolSettings},
     shared::{Shared, replica::Reach, snapshot::Pool},
 };
@@ -38,6 +39,8 @@ pub struct Replaced {
     pub old: Arc<Pool>,
     /// The pool that serves from now on.
     pub new: Arc<Pool>,
+    /// Those of its engines that are processes.
+    pub engines: Supervised,
 }
 
 /// A reload that was asked for.
@@ -132,23 +135,41 @@ fn replace(shared: &Arc<Shared>, pool_id: &str, target: Target) -> Result<Replac
             ..old.settings.clone()
         },
     };
+    let give_up = give_up + settings.engine.ready_timeout();
     let (new, inboxes) = provision::pool(settings, shared.mailboxes.len(), Some(old));
-    let ready = provision::start(shared, &new, inboxes)
-        .map_err(|error| error.problem)
-        .and_then(|()| bring_servers(shared, old, &new))
-        .and_then(|()| await_probes(shared, &new, give_up))
-        .and_then(|()| try_servers(shared, &new));
-    if let Err(cause) = ready {
-        retire_replicas(shared, &new);
-        return Err(cause);
-    }
+    expect(shared, &new);
+    let engines = bring_up(shared, old, &new, inboxes, give_up)
+        .inspect_err(|_| retire_replicas(shared, &new))?;
     publish(shared, &new, old);
     // From here on none admits to the old pool.
     await_shards(shared);
     Ok(Replaced {
         old: Arc::clone(old),
         new,
+        engines,
     })
+}
+
+/// Starts the new pool's engines and tries them out. Those that are processes have ended when this fails.
+fn bring_up(
+    shared: &Arc<Shared>,
+    old: &Pool,
+    new: &Arc<Pool>,
+    inboxes: Inboxes,
+    give_up: Duration,
+) -> Result<Supervised, String> {
+    provision::start(shared, new, inboxes).map_err(|error| error.problem)?;
+    bring_servers(shared, old, new)?;
+    let engines = Supervised::start(shared, new)
+        .map_err(|_| "the machine gives no thread for its engines")?;
+    let ready = await_probes(shared, new, give_up).and_then(|()| try_servers(shared, new));
+    match ready {
+        Ok(()) => Ok(engines),
+        Err(cause) => {
+            engines.end();
+            Err(cause)
+        }
+    }
 }
 
 /// The servers that the settings name, asked for another model.
@@ -161,11 +182,12 @@ fn of_model(servers: &[Candidate], model_ref: &str) -> Vec<Candidate> {
 }
 
 /// The servers of the old pool stand in the new one too, where they are asked for the new model; but
-/// those that the settings named are those that they name now.
+/// those that the settings named are those that they name now, and engines that the daemon has started
+/// for the old one go with it.
 fn bring_servers(shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) -> Result<(), String> {
     let is_named = |id: &str| {
         let mut servers = old.settings.servers.iter();
-        servers.any(|server| server.replica_id == id)
+        servers.any(|server| server.replica_id == id) || old.owns(id)
     };
     for candidate in &new.settings.servers {
         let server = bind::server(shared, new, candidate).map_err(|error| error.message)?;
@@ -181,7 +203,7 @@ fn bring_servers(shared: &Arc<Shared>, old: &Pool, new: &Arc<Pool>) -> Result<()
     }
     // Settings may name a pool whose servers are yet to come; a model is given to servers that are there.
     let is_as_said = new.settings.stanza == old.settings.stanza;
-    if is_as_said && new.replicas.iter().next().is_none() {
+    if is_as_said && new.provisioning.is_none() && new.replicas.iter().next().is_none() {
         return Err("none of its servers is bound".to_owned());
     }
     Ok(())
@@ -216,7 +238,9 @@ fn await_room(shared: &Shared, pool_id: &str, give_up: Duration) -> Result<(), S
 fn await_probes(shared: &Shared, new: &Pool, give_up: Duration) -> Result<(), String> {
     loop {
         let mut replicas = new.replicas.iter();
-        if replicas.all(|(_, replica)| replica.condition.state() == ReplicaState::Ready) {
+        if new.preparing().next().is_none()
+            && replicas.all(|(_, replica)| replica.condition.state() == ReplicaState::Ready)
+        {
             return Ok(());
         }
         if let Some(cause) = new.last_error() {
@@ -229,6 +253,25 @@ fn await_probes(shared: &Shared, new: &Pool, give_up: Duration) -> Result<(), St
     }
 }
 
+/// From now on engines that come up for the new pool find it, and nobody else does.
+fn expect(shared: &Shared, new: &Arc<Pool>) {
+    shared.snapshot.rcu(|snapshot| {
+        let mut snapshot = snapshot.as_ref().clone();
+        snapshot.coming.push(Arc::clone(new));
+        snapshot
+    });
+}
+
+/// The pool that was to come does not. Called by the thread that binds, when its engines have ended: none
+/// can come up any more.
+pub(super) fn forget_coming(shared: &Shared, pool_id: &str) {
+    shared.snapshot.rcu(|snapshot| {
+        let mut snapshot = snapshot.as_ref().clone();
+        snapshot.coming.retain(|coming| coming.id != pool_id);
+        snapshot
+    });
+}
+
 fn publish(shared: &Shared, new: &Arc<Pool>, old: &Arc<Pool>) {
     shared.snapshot.rcu(|snapshot| {
         let mut snapshot = snapshot.as_ref().clone();
@@ -237,6 +280,7 @@ fn publish(shared: &Shared, new: &Arc<Pool>, old: &Arc<Pool>) {
                 *pool = Arc::clone(new);
             }
         }
+        snapshot.coming.retain(|coming| coming.key != new.key);
         snapshot.retiring.push(Arc::clone(old));
         snapshot
     });

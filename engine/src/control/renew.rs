@@ -166,11 +166,6 @@ impl Changes {
     }
 
     fn replace(&mut self, shared: &Arc<Shared>, old: &Pool, settings: PoolSettings) {
-        if old.settings.engine.is_started() || settings.engine.is_started() {
-            // Two of them would need the devices at the same time.
-            let reason = "engines that the daemon starts change when it is started again";
-            return logs::pool_kept(&old.id, reason);
-        }
         let reload = Reload {
             pool_id: old.id.clone(),
             target: Target::Settings(Box::new(settings)),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use orchestratord_sched::{ReplicaEvent, ReplicaIndex};
 
-use super::await_shards;
+use super::{await_shards, engines::Engines};
 use crate::{
     api::error::{ApiError, Code},
     shard::mailbox::Message,
@@ -13,7 +13,7 @@ use crate::{
         Shared,
         readiness::{self, tell_shards},
         replica::{Order, Reach, Replica},
-        snapshot::{Pool, PoolKey},
+        snapshot::Pool,
     },
 };
 
@@ -42,20 +42,22 @@ impl Retirements {
         self.0.is_empty()
     }
 
-    /// Lets go of those that are done; their engines that are processes are the caller's to end.
-    pub fn let_go(&mut self, shared: &Shared) -> Vec<PoolKey> {
-        let mut gone = Vec::new();
+    /// Lets go of those that are done.
+    pub fn let_go(&mut self, shared: &Shared, engines: &mut Engines) {
         self.0.retain_mut(|retirement| {
             if !retirement.pool.is_idle() {
                 retirement.give_up_if_dead(shared);
                 return true;
             }
             retire_replicas(shared, &retirement.pool);
-            forget(shared, &retirement.pool);
-            gone.push(retirement.pool.key);
-            false
+            engines.end_of(retirement.pool.key);
+            // One that comes up just now is still bound to the pool that it was started for.
+            let stays = engines.has(retirement.pool.key);
+            if !stays {
+                forget(shared, &retirement.pool);
+            }
+            stays
         });
-        gone
     }
 }
 

@@ -1,6 +1,6 @@
 //! What generates, ready to be built.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use orchestratord_gpu::{EngineKind, Workload, embedded, exchange, mock};
 
@@ -61,6 +61,17 @@ impl EngineSettings {
         )
     }
 
+    /// How long one may take until it answers, if the daemon starts it as a process.
+    pub fn ready_timeout(&self) -> Duration {
+        match self {
+            Self::Remote {
+                process: Some(process),
+                ..
+            } => process.ready_timeout,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The engine's name.
     pub const fn name(&self) -> &'static str {
         self.kind().name()
@@ -106,17 +117,14 @@ impl EngineSettings {
                 process,
                 ..
             } => {
-                if process.is_some() {
-                    return Err(
-                        "its engines are started with their model; change the settings".to_owned(),
-                    );
-                }
                 return Ok(Self::Remote {
                     kind: *kind,
                     model: model_ref.to_owned(),
                     version: version.clone(),
                     context_tokens: *context_tokens,
-                    process: None,
+                    process: process
+                        .as_ref()
+                        .map(|process| process.with_model(model_ref)),
                 });
             }
             Self::Embedded { options, .. } => options,

@@ -238,6 +238,12 @@ impl Pool {
         !self.is_ready() && provisioning.is_some_and(|provisioning| provisioning.is_under_way())
     }
 
+    /// Whether the daemon starts one of its engines as this replica.
+    pub fn owns(&self, replica_id: &str) -> bool {
+        let provisioning = self.provisioning.as_ref();
+        provisioning.is_some_and(|provisioning| provisioning.owns(replica_id))
+    }
+
     /// Those of its engines that can't be used yet, and what must happen to each next.
     pub fn preparing(&self) -> impl Iterator<Item = (&Preparing, Arc<Step>)> {
         let engines = self.provisioning.iter().flat_map(|it| it.engines());
@@ -294,6 +300,8 @@ pub struct Snapshot {
     pub pools: Vec<Arc<Pool>>,
     /// Those that take no new work because they were replaced, until what they have is done.
     pub retiring: Vec<Arc<Pool>>,
+    /// Those that take no work yet: they are to replace one, and their engines come up.
+    pub coming: Vec<Arc<Pool>>,
 }
 
 impl Snapshot {
@@ -301,13 +309,20 @@ impl Snapshot {
     pub fn of(pools: Vec<Arc<Pool>>) -> Self {
         Self {
             pools,
-            retiring: Vec::new(),
+            ..Self::default()
         }
     }
 
     /// The pool of that id.
     pub fn pool(&self, id: &str) -> Option<&Arc<Pool>> {
         self.pools.iter().find(|pool| pool.id == id)
+    }
+
+    /// The pool among those of that id, whatever becomes of it, whose engine the daemon starts as this
+    /// replica. No other of them ever had a replica of that id.
+    pub fn owner_of(&self, pool_id: &str, replica_id: &str) -> Option<&Arc<Pool>> {
+        let mut pools = self.all().chain(&self.coming);
+        pools.find(|pool| pool.id == pool_id && pool.owns(replica_id))
     }
 
     /// The keys of all pools of that id, those that retire among them.

@@ -70,17 +70,25 @@ fn kill_process_of(world: &mut World, file: String) {
     kill_process(pids[pids.len() - 1], Signal::KILL).holds();
 }
 
-#[then(regex = r"^the first (\d+) processes of the file ([a-z]+) come to be gone$")]
+#[then(regex = r"^the process of the file ([a-z]+) comes to be gone$")]
+fn is_gone(world: &mut World, file: String) {
+    let pids = pids(world, &file).holds();
+    await_gone(pids[pids.len() - 1]).holds();
+}
+
+#[then(regex = r"^the first (\d+) process(?:es)? of the file ([a-z]+) comes? to be gone$")]
 fn are_gone(world: &mut World, count: usize, file: String) {
     let pids = pids(world, &file).holds();
     assert!(pids.len() >= count, "the file has only {pids:?}");
     for pid in &pids[..count] {
-        let gone = eventually(|| match test_kill_process(*pid) {
-            Ok(()) => Err(format!("the process {pid:?} is still there")),
-            Err(_) => Ok(()),
-        });
-        gone.holds();
+        await_gone(*pid).holds();
     }
+}
+
+#[then(regex = r"^the file ([a-z]+) holds the line (\S+)$")]
+fn has_line(world: &mut World, file: String, line: String) {
+    let text = fs::read_to_string(world.dir.path().join(file)).holds();
+    assert!(text.lines().any(|its| its == line), "it holds {text:?}");
 }
 
 #[then(regex = r"^the file (\S+) comes to have (\d+) lines?$")]
@@ -94,6 +102,13 @@ fn has_lines(world: &mut World, file: String, count: usize) {
         }
     });
     found.holds();
+}
+
+fn await_gone(pid: Pid) -> Result<(), String> {
+    eventually(|| match test_kill_process(pid) {
+        Ok(()) => Err(format!("the process {pid:?} is still there")),
+        Err(_) => Ok(()),
+    })
 }
 
 /// The process ids in the file, a line each.
