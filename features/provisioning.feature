@@ -164,3 +164,56 @@ Feature: Provisioning
     And GET /v2/pools/own/health comes to hold
       | ready      | true             |
       | last_error | mentions signal: 9 |
+
+  Scenario: an engine sees its devices, what its pool says, and no key of the daemon's
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      replicas = 2
+      device_masks = ["0", "2-3"]
+      env = { HIP_VISIBLE_DEVICES = "7", SECRET = "swordfish" }
+      command = ["sh", "-c", "env > {dir}/{replica}; exec {mock_engine} --addr {host}:{port}"]
+      """
+    And the variable AUTH_TOKEN is opensesame
+    And the variable ORCHD_LOG is debug
+    And the variable LANG is C
+    And a daemon started with --handoff-watch-interval-ms 50
+    And GET /v2/pools/own/health comes to hold
+      | metrics.slots_total | 8 |
+    Then the file r0 holds the lines
+      | CUDA_DEVICE_ORDER=PCI_BUS_ID |
+      | CUDA_VISIBLE_DEVICES=0       |
+      | HIP_VISIBLE_DEVICES=7        |
+      | SECRET=swordfish             |
+      | LANG=C                       |
+    And the file r1 holds the lines
+      | CUDA_VISIBLE_DEVICES=2,3 |
+    And the file r0 never mentions AUTH_TOKEN
+    And the file r0 never mentions ORCHD_
+    And the log never mentions "swordfish"
+    When the client sends GET /v2/pools
+    Then the body holds
+      | pools.0.device_mask | "0,2,3" |
+
+  Scenario Outline: devices that can't be shared out are refused
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "llamacpp"
+      model = "small"
+      start = true
+      replicas = 2
+      <line>
+      """
+    When someone starts a daemon with --slots 1
+    Then it refuses with exit code 2 and a remedy that mentions <remedy>
+
+    Examples:
+      | line                                                 | remedy            |
+      | device_masks = ["0"]                                 | as many masks     |
+      | device_masks = ["0", "x"]                            | numbers from 0    |
+      | env = { "A=B" = "c" }                                | mend its `env`    |

@@ -88,7 +88,8 @@ Feature: Reload
       | model_ref  | "file:/models/second.gguf" |
       | replicas.1 | a text                     |
       | replicas.2 | nothing                    |
-    And the file models holds the line /models/second.gguf
+    And the file models holds the lines
+      | /models/second.gguf |
     When the client enqueues the task fresh
       | model_ref | "file:/models/second.gguf" |
     And Cleo reads /v2/tasks/{fresh}/events

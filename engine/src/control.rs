@@ -7,6 +7,7 @@ pub mod engines;
 pub mod folder;
 pub mod handoff;
 pub mod kept;
+pub mod launch;
 pub mod output;
 pub mod place;
 pub mod process;

@@ -42,17 +42,17 @@ pub fn pool(
     let (orders, inboxes): (Vec<_>, Vec<_>) = (0..own).map(|_| bounded(ORDERS_MAX)).unzip();
     let replica = |(number, orders): (usize, Sender<Order>)| {
         Arc::new(Replica {
-            id: format!("r{number}"),
+            id: format!("r{}", replicas_before + number),
             slots_claimed: settings.slots,
             reach: Reach::Local(orders),
             engine_version: OnceLock::from(engine.version().to_owned()),
             ctx_max: OnceLock::new(),
-            device_mask: settings.device_mask,
+            device_mask: settings.device_mask_of(number),
             condition: Condition::default(),
             counters: metrics::per_shard(shards),
         })
     };
-    let replicas = Places::new((replicas_before..).zip(orders).map(replica), vacant);
+    let replicas = Places::new(orders.into_iter().enumerate().map(replica), vacant);
     let scheduling = sched::Pool::new(PoolOptions {
         shards,
         // None until its engine has answered a probe.

@@ -12,7 +12,7 @@ pub struct Blanks<'a> {
     /// The address to listen on.
     pub host: &'a str,
     /// The port to listen on.
-    pub port: u16,
+    pub port: &'a str,
     /// The model, as the settings name it.
     pub model: &'a str,
     /// Tasks to decode at a time.
@@ -142,10 +142,10 @@ impl Template {
     /// The command with everything filled in: a program and its arguments.
     #[must_use]
     pub fn fill(&self, blanks: &Blanks<'_>) -> Vec<String> {
-        let (port, slots) = (blanks.port.to_string(), blanks.slots.to_string());
+        let slots = blanks.slots.to_string();
         let values = [
             blanks.host,
-            &port,
+            blanks.port,
             blanks.model,
             &slots,
             blanks.devices,
@@ -194,7 +194,7 @@ mod tests {
 
     const BLANKS: Blanks<'_> = Blanks {
         host: "127.0.0.1",
-        port: 8001,
+        port: "8001",
         model: "a {port} b.gguf",
         slots: 4,
         devices: "0,1",

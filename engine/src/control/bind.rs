@@ -441,6 +441,7 @@ pub fn add_pool(shared: &Shared, id: String, engine: EngineSettings, slots: u32)
         slots,
         admission: shared.limits().binding.admission,
         device_mask: None,
+        device_masks: Vec::new(),
         sampler_profile_version: None,
         servers: Vec::new(),
         key,

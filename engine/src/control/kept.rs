@@ -10,6 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::launch::{self, Launch};
 use crate::keeper;
 
 /// How often it is looked whether a keeper that was told to end has ended.
@@ -19,13 +20,15 @@ const TICK: Duration = Duration::from_millis(20);
 pub struct Kept(Child);
 
 impl Kept {
-    /// Starts the program of these words, which may print there.
+    /// Starts it; it may print there.
     ///
     /// # Errors
     ///
     /// When the machine gives no process.
-    pub fn start(words: &[String], print: PipeWriter) -> io::Result<Self> {
-        let mut keeper = keeper::command(words)?;
+    pub fn start(launch: &Launch<'_>, print: PipeWriter) -> io::Result<Self> {
+        let mut keeper = keeper::command(&launch.words)?;
+        launch::kept_back().for_each(|name| _ = keeper.env_remove(name));
+        keeper.envs(launch.environment());
         let keeper = keeper.stdout(print.try_clone()?).stderr(print);
         keeper.spawn().map(Self)
     }

@@ -6,13 +6,23 @@
 use std::{
     fs::{self, File},
     io::{self, PipeReader, PipeWriter, Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
 };
 
 /// Bytes of a file.
 const BYTES_MAX: usize = 4 << 20;
 const READ_BYTES: usize = 16 * 1024;
+
+/// The folder of the files.
+pub fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("engines")
+}
+
+/// The file of a replica's engine there.
+pub fn file_name(pool_id: &str, replica_id: &str) -> String {
+    format!("{pool_id}-{replica_id}.log")
+}
 
 /// Where an engine may print. What it prints goes into the file of that name in the folder, until
 /// everybody who may print there has ended.

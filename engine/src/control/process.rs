@@ -24,11 +24,15 @@ use std::{
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use orchestratord_gpu::{
-    command::{Blanks, Template},
+    command::Template,
     handoff::{self, Handoff, Model},
 };
 
-use super::{kept::Kept, output, watch};
+use super::{
+    kept::Kept,
+    launch::{HOST, Launch, Variables},
+    output, watch,
+};
 use crate::{
     endpoint::{Endpoint, Networks},
     logs,
@@ -59,6 +63,8 @@ pub struct ProcessSettings {
     pub model: String,
     /// How long an engine may take until it answers its probe: models are large.
     pub ready_timeout: Duration,
+    /// What is added to its environment.
+    pub variables: Variables,
 }
 
 impl ProcessSettings {
@@ -180,25 +186,18 @@ impl Supervisor {
     }
 
     fn start(&self) -> io::Result<(Kept, String)> {
-        let (host, port) = (Ipv4Addr::LOCALHOST.to_string(), free_port()?);
-        let devices = self
-            .pool
-            .settings
-            .device_mask
-            .map(|devices| devices.to_string());
-        let words = self.process.command.fill(&Blanks {
-            host: &host,
-            port,
-            model: &self.process.model,
-            slots: self.pool.settings.slots,
-            devices: devices.as_deref().unwrap_or_default(),
-            pool: &self.pool.id,
-            replica: self.replica_id(),
-        });
-        let folder = self.shared.settings.data_dir.join("engines");
-        let name = format!("{}-{}.log", self.pool.id, self.replica_id());
-        let kept = Kept::start(&words, output::keep(&folder, &name)?)?;
-        Ok((kept, format!("http://{host}:{port}")))
+        let port = free_port()?;
+        let replica = (self.engine, self.replica_id());
+        let launch = Launch::of(
+            &self.pool.settings,
+            &self.process,
+            replica,
+            &port.to_string(),
+        );
+        let folder = output::folder(&self.shared.settings.data_dir);
+        let name = output::file_name(&self.pool.id, self.replica_id());
+        let kept = Kept::start(&launch, output::keep(&folder, &name)?)?;
+        Ok((kept, format!("http://{HOST}:{port}")))
     }
 
     fn accompany(&self, kept: &mut Kept, url: &str) -> Result<Ended, Ended> {
@@ -247,6 +246,11 @@ impl Supervisor {
         fs::rename(&draft, &file)
     }
 
+    fn device_mask(&self) -> Option<String> {
+        let mask = self.pool.settings.device_mask_of(self.engine);
+        mask.map(|mask| mask.to_string())
+    }
+
     fn handoff_file(&self) -> PathBuf {
         let name = handoff::file_name(&self.pool.id, self.replica_id());
         self.shared.settings.runtime_dir.join(name)
@@ -261,11 +265,7 @@ impl Supervisor {
             pool_id: self.pool.id.clone(),
             replica_id: self.replica_id().to_owned(),
             slots: self.pool.settings.slots,
-            device_mask: self
-                .pool
-                .settings
-                .device_mask
-                .map(|devices| devices.to_string()),
+            device_mask: self.device_mask(),
             model: Model {
                 id: self.pool.model.clone(),
                 path: None,

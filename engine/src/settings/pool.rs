@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     cli::{self, AdmissionPolicy, ServeArguments},
-    control::{bind::Candidate, process::ProcessSettings},
+    control::{bind::Candidate, launch::Variables, process::ProcessSettings},
     endpoint::{Endpoint, Networks},
 };
 
@@ -65,6 +65,8 @@ pub const KEYS: &[&str] = &[
     "admission_policy",
     "admission_tokens_max",
     "device_mask",
+    "device_masks",
+    "env",
     "engine_version",
     "sampler_profile_version",
     "mock_first_token_ms",
@@ -153,6 +155,11 @@ pub struct PoolStanza {
     admission_tokens_max: Option<u64>,
     /// The devices that it runs on, as `0,2-3`.
     pub device_mask: Option<String>,
+    /// The devices that each of its engines runs on, instead: one mask a replica.
+    device_masks: Option<Vec<String>>,
+    /// Variables that are added to the environment of engines that the daemon starts.
+    #[serde(default)]
+    env: Variables,
     /// The version of the engine, vouched for: `strict` tasks run only where it is.
     pub engine_version: Option<String>,
     /// The version of how tokens are chosen, vouched for likewise.
@@ -206,6 +213,8 @@ pub struct PoolSettings {
     pub admission: Admission,
     /// The devices that it runs on.
     pub device_mask: Option<DeviceMask>,
+    /// Those that each of its engines runs on, where that was said.
+    pub device_masks: Vec<DeviceMask>,
     /// The version of its engine, vouched for.
     pub engine_version: Option<String>,
     /// The version of how its engine chooses tokens, vouched for.
@@ -219,6 +228,11 @@ pub struct PoolSettings {
 }
 
 impl PoolSettings {
+    /// The devices that its engine of that number runs on.
+    pub fn device_mask_of(&self, engine: usize) -> Option<DeviceMask> {
+        self.device_masks.get(engine).copied().or(self.device_mask)
+    }
+
     /// The version of its engine, if somebody vouches for that. For its own engines this release does.
     pub fn vouched_version(&self) -> Option<&str> {
         let of_engine = Some(self.engine.version()).filter(|version| !version.is_empty());
@@ -319,6 +333,8 @@ impl PoolStanza {
             admission_policy: None,
             admission_tokens_max: None,
             device_mask: None,
+            device_masks: None,
+            env: Variables::default(),
             engine_version: None,
             sampler_profile_version: None,
             mock_first_token_ms: None,
@@ -408,17 +424,18 @@ impl PoolStanza {
             within("context_tokens", tokens)?;
         }
         let slots = self.slots.unwrap_or(flags.slots);
-        let device_mask = self.device_mask()?;
+        let replicas = within("replicas", self.replicas.unwrap_or(1))?;
         Ok(PoolSettings {
             slots: within("slots", slots)?,
-            replicas: within("replicas", self.replicas.unwrap_or(1))?,
+            replicas,
             admission: self.admission()?,
             engine: self.engine(flags, slots)?,
             servers: self.servers(slots)?,
             key: self.key()?,
             stanza: Some(self.clone()),
             id: self.id.clone(),
-            device_mask,
+            device_mask: self.device_mask()?,
+            device_masks: self.device_masks(replicas)?,
             engine_version: self.engine_version.clone(),
             sampler_profile_version: self.sampler_profile_version.clone(),
         })
@@ -448,6 +465,7 @@ impl PoolStanza {
         if !is_started {
             let remedy = "leave it out, or have the daemon start the engine with `start`";
             said("ready_timeout_ms", self.ready_timeout_ms.is_some(), remedy)?;
+            said("env", !self.env.is_empty(), remedy)?;
         }
         Ok(())
     }
@@ -468,12 +486,37 @@ impl PoolStanza {
     }
 
     fn device_mask(&self) -> Result<Option<DeviceMask>, StartError> {
-        let mask = self.device_mask.as_deref().map(str::parse).transpose();
-        mask.map_err(|bad: BadDeviceMask| {
-            StartError::new(
-                format!("pool `{}`: its `device_mask` can't be read", self.id),
-                bad.to_string(),
-            )
+        let mask = self.device_mask.as_deref();
+        mask.map(|mask| self.parse_mask("device_mask", mask))
+            .transpose()
+    }
+
+    fn device_masks(&self, replicas: u32) -> Result<Vec<DeviceMask>, StartError> {
+        let Some(masks) = &self.device_masks else {
+            return Ok(Vec::new());
+        };
+        let refuse = |problem: &str, remedy: &str| {
+            let problem = format!("pool `{}`: {problem}", self.id);
+            Err(StartError::new(problem, remedy))
+        };
+        if self.device_mask.is_some() {
+            let remedy = "leave one of them out";
+            return refuse("it has both a `device_mask` and `device_masks`", remedy);
+        }
+        if u32::try_from(masks.len()) != Ok(replicas) {
+            let remedy = "give as many masks as `replicas`, one each";
+            return refuse("its `device_masks` are not as many as its replicas", remedy);
+        }
+        let masks = masks.iter();
+        masks
+            .map(|mask| self.parse_mask("device_masks", mask))
+            .collect()
+    }
+
+    fn parse_mask(&self, key: &str, mask: &str) -> Result<DeviceMask, StartError> {
+        mask.parse().map_err(|bad: BadDeviceMask| {
+            let problem = format!("pool `{}`: its `{key}` can't be read", self.id);
+            StartError::new(problem, bad.to_string())
         })
     }
 
@@ -511,6 +554,13 @@ impl PoolStanza {
             .model_file
             .as_ref()
             .map(|file| file.display().to_string());
+        if let Some(name) = self.env.impossible() {
+            let problem = format!(
+                "pool `{}`: no process can have the variable `{name}`",
+                self.id
+            );
+            return Err(StartError::new(problem, "mend its `env`"));
+        }
         let ready_timeout_ms = self.ready_timeout_ms.unwrap_or(READY_TIMEOUT_MS);
         within("ready_timeout_ms", ready_timeout_ms)?;
         Ok(EngineSettings::Remote {
@@ -521,6 +571,7 @@ impl PoolStanza {
                 command,
                 model: file.unwrap_or_else(|| model.clone()),
                 ready_timeout: Duration::from_millis(ready_timeout_ms),
+                variables: self.env.clone(),
             }),
             model,
         })

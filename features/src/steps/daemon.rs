@@ -111,6 +111,11 @@ fn remove_file(world: &mut World, name: String) {
     fs::remove_file(world.dir.path().join(name)).holds();
 }
 
+#[given(regex = r"^the variable ([A-Z_]+) is (\S+)$")]
+fn set_variable(world: &mut World, name: String, value: String) {
+    world.environment.push((name, value));
+}
+
 #[given("a port that somebody else listens on")]
 fn take_port(world: &mut World) {
     let listener = TcpListener::bind("127.0.0.1:0").holds();

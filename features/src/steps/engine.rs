@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use cucumber::gherkin::Step;
 use cucumber::{given, then, when};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -48,7 +49,7 @@ fn hears(world: &mut World, name: String, word: String) {
 /// Written beside and renamed, as a careful supervisor does.
 #[given(regex = r"^the handoff file ([a-z.-]+) says$")]
 #[when(regex = r"^the handoff file ([a-z.-]+) says$")]
-fn hand_off(world: &mut World, name: String, #[step] step: &cucumber::gherkin::Step) {
+fn hand_off(world: &mut World, name: String, #[step] step: &Step) {
     let text = step.docstring.as_deref().unwrap_or_default();
     let text = world.fill(text).holds();
     let folder = world.dir.path().join(".runtime/engines");
@@ -85,10 +86,19 @@ fn are_gone(world: &mut World, count: usize, file: String) {
     }
 }
 
-#[then(regex = r"^the file ([a-z]+) holds the line (\S+)$")]
-fn has_line(world: &mut World, file: String, line: String) {
+#[then(regex = r"^the file ([a-z0-9]+) holds the lines$")]
+fn has_these_lines(world: &mut World, file: String, #[step] step: &Step) {
     let text = fs::read_to_string(world.dir.path().join(file)).holds();
-    assert!(text.lines().any(|its| its == line), "it holds {text:?}");
+    let table = step.table.as_ref().ok_or("the step needs lines").holds();
+    for line in table.rows.iter().flatten() {
+        assert!(text.lines().any(|its| its == line), "no {line} in {text}");
+    }
+}
+
+#[then(regex = r"^the file ([a-z0-9]+) never mentions (\S+)$")]
+fn never_mentions(world: &mut World, file: String, word: String) {
+    let text = fs::read_to_string(world.dir.path().join(file)).holds();
+    assert!(!text.contains(&word), "there is {word} in {text}");
 }
 
 #[then(regex = r"^the file (\S+) comes to have (\d+) lines?$")]
