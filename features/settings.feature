@@ -89,6 +89,43 @@ Feature: Settings
     And it prints pool `far` serves the model `large` (vllm engine, at http://127.0.0.1:9, 32 slots each
     And it prints pool `own` serves the model `small` (llamacpp engine, 2 that the daemon starts
 
+  Scenario: check prints what the daemon then starts
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "two words"
+      replicas = 2
+      device_mask = "1"
+      env = { SECRET = "swordfish" }
+      command = ["{mock_engine}", "--addr", "{host}:{port}", "--model", "{model}", "--slots", "{slots}"]
+      ready_timeout_ms = 90000
+      """
+    When someone runs orchestratord check --addr 127.0.0.1:0 --data-dir {dir}/data --slots 3
+    Then it prints r1 runs {mock_engine} --addr 127.0.0.1:PORT --model 'two words' --slots 3
+    And it prints with CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=1 HIP_VISIBLE_DEVICES=1
+    And it prints and the pool's SECRET
+    And it prints it must answer /v1/models within 90000 ms
+    And it prints announced in .runtime/engines/own-r1.json
+    And it prints prints into {dir}/data/engines/own-r1.log
+    When someone runs orchestratord check --addr 127.0.0.1:0 --data-dir {dir}/data --json
+    Then it prints "variables":["SECRET"]
+    And it prints "ready_timeout_ms":90000
+
+  Scenario: check tells which program is not there
+    Given the settings file says
+      """
+      [[pool]]
+      id = "own"
+      engine = "mock"
+      model = "scripted"
+      command = ["no-such-server", "--port", "{port}"]
+      """
+    When someone runs orchestratord check --addr 127.0.0.1:0 --data-dir {dir}/data
+    Then it refuses with exit code 2 and a remedy that mentions PATH
+    And it prints r0 runs no-such-server --port PORT
+
   Scenario: two pools serve two models
     Given the settings file says
       """

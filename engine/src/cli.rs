@@ -55,6 +55,9 @@ pub struct CheckArguments {
     /// Print a JSON Schema of the settings file instead.
     #[arg(long)]
     pub schema: bool,
+    /// Print what would become of the pools as JSON, for machines.
+    #[arg(long)]
+    pub json: bool,
     /// The settings.
     #[command(flatten)]
     pub serve: ServeArguments,

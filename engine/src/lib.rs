@@ -27,6 +27,7 @@ pub mod identity;
 pub mod keeper;
 pub mod logs;
 pub mod metrics;
+pub mod plan;
 pub mod preflight;
 pub mod provision;
 pub mod recover;

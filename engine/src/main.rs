@@ -8,11 +8,14 @@ use std::{
 };
 
 use orchestratord::{
+    api,
     cli::{CheckArguments, Cli, Command, KeysCommand, ServeArguments},
     control,
     daemon::Daemon,
     identity::NewKey,
-    keeper, logs, preflight,
+    keeper, logs,
+    plan::Plan,
+    preflight,
     settings::{self, Settings, StartError, layers, schema},
 };
 use orchestratord_gpu::embedded;
@@ -98,15 +101,18 @@ fn check(arguments: CheckArguments) -> Result<ExitCode, StartError> {
     let pools = settings.load_pools()?;
     let Settings { fixed, .. } = settings;
     let machine = preflight::check(&fixed)?;
+    let plan = Plan::of(&pools, &fixed);
+    if arguments.json {
+        let _ = writeln!(io::stdout(), "{}", api::text(&plan));
+        return plan.check().map(|()| ExitCode::SUCCESS);
+    }
     println!("orchestratord would listen on http://{}", machine.addr);
     println!("  {} shards on processors {:?}", fixed.shards, machine.cpus);
-    for pool in &pools {
-        println!("  pool {}", pool.describe());
-    }
+    print!("{plan}");
     println!(
         "  at most {} connections at a time",
         machine.connections_max
     );
     println!("  data in {}", fixed.data_dir.display());
-    Ok(ExitCode::SUCCESS)
+    plan.check().map(|()| ExitCode::SUCCESS)
 }

@@ -1,10 +1,16 @@
 //! The example of a settings file, held to the program and to the schema that it prints.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
+};
 
-fn orchestratord(arguments: &[&str]) -> String {
+fn orchestratord(arguments: &[&str], path: &Path) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orchestratord"));
-    let output = command.args(arguments).output().expect("it was built");
+    let command = command.args(arguments).env("PATH", path);
+    let output = command.output().expect("it was built");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {said}");
     String::from_utf8(output.stdout).expect("it writes text")
@@ -22,7 +28,13 @@ fn example() -> String {
 fn the_daemon_would_start_with_the_example() {
     let data = tempfile::tempdir().expect("there is room");
     let data_dir = data.path().to_str().expect("it is made of ASCII");
-    let said = orchestratord(&[
+    // The programs that it has the daemon start; nothing is started here.
+    for program in ["llama-server", "my-server"] {
+        let file = data.path().join(program);
+        fs::write(&file, "#!/bin/sh\n").expect("there is room");
+        fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("it is ours");
+    }
+    let arguments = [
         "check",
         "--config",
         &example(),
@@ -30,7 +42,8 @@ fn the_daemon_would_start_with_the_example() {
         "127.0.0.1:0",
         "--data-dir",
         data_dir,
-    ]);
+    ];
+    let said = orchestratord(&arguments, data.path());
     for pool in ["tales", "chat", "small", "special", "script"] {
         assert!(said.contains(&format!("pool `{pool}`")), "{said}");
     }
@@ -38,7 +51,7 @@ fn the_daemon_would_start_with_the_example() {
 
 #[test]
 fn the_schema_is_one_and_accepts_the_example() {
-    let schema = orchestratord(&["check", "--schema"]);
+    let schema = orchestratord(&["check", "--schema"], Path::new(""));
     let schema = serde_json::from_str(&schema).expect("it prints JSON");
     assert!(jsonschema::meta::is_valid(&schema));
     let validator = jsonschema::validator_for(&schema).expect("it is valid");

@@ -26,7 +26,7 @@ use crate::cli::{Cli, Command, ServeArguments};
 /// The file that is read if it is there and no other is named.
 const FILE: &str = "orchestratord.toml";
 /// Flags that no file may set: which file it is, and what is only asked once.
-const NOT_IN_FILES: [&str; 4] = ["config", "schema", "help", "version"];
+const NOT_IN_FILES: [&str; 5] = ["config", "schema", "json", "help", "version"];
 
 /// What this process was told.
 ///

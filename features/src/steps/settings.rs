@@ -45,6 +45,7 @@ fn run(world: &mut World, variables: String, arguments: String) {
 
 #[then(regex = r"^it prints (.+)$")]
 fn prints(world: &mut World, words: String) {
+    let words = world.put_in(&words);
     let printed = &world.printed;
     assert!(printed.contains(&words), "no {words} in: {printed}");
 }
