@@ -47,6 +47,9 @@ pub enum Command {
     /// Make keys for callers.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Fetch, list and remove models' files.
+    #[command(subcommand)]
+    Models(Box<crate::models::command::ModelsCommand>),
 }
 
 /// What is checked.
@@ -146,9 +149,14 @@ pub struct ServeArguments {
     #[arg(long, env = "ORCHD_ENGINE", value_enum, default_value = "embedded")]
     pub engine: EngineName,
 
-    /// A GGUF file of a llama architecture to run instead of the shipped model.
-    #[arg(long, env = "ORCHD_MODEL", value_name = "FILE.gguf")]
-    pub model: Option<PathBuf>,
+    /// A GGUF file of a llama architecture to run instead of the shipped model: a path, or
+    /// `https://host/path[#sha256=HEX]` or `hf:org/repo[/file][@revision]`, which is downloaded once.
+    #[arg(long, env = "ORCHD_MODEL", value_name = "FILE.gguf|REF")]
+    pub model: Option<String>,
+
+    /// Where models come from and where they are kept.
+    #[command(flatten)]
+    pub models: crate::models::settings::ModelArguments,
 
     /// Tasks that decode at a time.
     #[arg(long, env = "ORCHD_SLOTS", default_value_t = 4)]

@@ -2,6 +2,7 @@
 
 pub mod bind;
 pub mod device;
+pub mod download;
 pub mod drain;
 pub mod engines;
 pub mod folder;

@@ -45,6 +45,17 @@ impl Digest {
         }
     }
 
+    /// The one of these 64 hexadecimal digits.
+    ///
+    /// # Errors
+    ///
+    /// When they are something else.
+    pub fn of_hex(digits: &str) -> Result<Self, NotADigest> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(digits, &mut digest).map_err(|_| NotADigest)?;
+        Ok(Self(digest))
+    }
+
     /// Its digits alone.
     pub fn hex(&self) -> String {
         hex::encode(self.0)
@@ -71,10 +82,9 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let digits = text.strip_prefix(PREFIX).ok_or(NotADigest)?;
-        let mut digest = [0; 32];
-        hex::decode_to_slice(digits, &mut digest).map_err(|_| NotADigest)?;
-        Ok(Self(digest))
+        text.strip_prefix(PREFIX)
+            .ok_or(NotADigest)
+            .and_then(Self::of_hex)
     }
 }
 

@@ -11,8 +11,8 @@
 //! | [`shared`] | no thread: the only state that several threads touch |
 //!
 //! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`], [`recover`]) or belongs to no
-//! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`logs`], [`trace`], [`endpoint`], [`roots`],
-//! [`keeper`], [`clock`]).
+//! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`models`], [`logs`], [`trace`],
+//! [`endpoint`], [`roots`], [`keeper`], [`clock`]).
 //! [`daemon::Daemon::start`] introduces them to each other.
 
 pub mod api;
@@ -27,6 +27,7 @@ pub mod identity;
 pub mod keeper;
 pub mod logs;
 pub mod metrics;
+pub mod models;
 pub mod plan;
 pub mod preflight;
 pub mod provision;

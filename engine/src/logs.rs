@@ -15,8 +15,10 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     api::{catalog::Verdict, error::ApiError, whole_ms},
     cli::LogFormat,
+    digest::Digest,
     identity::Identity,
     metrics::CancelReason,
+    models::{download::Progress, reference::Place},
     settings::StartError,
     shared::{record::TaskRecord, replica::Replica, snapshot::Pool},
     store::task::Promise,
@@ -553,6 +555,28 @@ pub fn catalog_changed(change: &str, model_id: &str, identity: &Identity, correl
         %identity,
         model_id,
         human = "The catalog was asked for a change of a model.",
+    );
+}
+
+/// A model's file is on its way.
+pub fn model_downloading(place: &Place, progress: Progress) {
+    info!(
+        event = "model_downloading",
+        model_ref = %place,
+        bytes = progress.bytes,
+        bytes_total = progress.bytes_total,
+        human = "A model is being downloaded.",
+    );
+}
+
+/// A model's file is here, whole and right.
+pub fn model_downloaded(place: &Place, digest: Digest, bytes: u64) {
+    info!(
+        event = "model_downloaded",
+        model_ref = %place,
+        %digest,
+        bytes,
+        human = "A model was downloaded.",
     );
 }
 

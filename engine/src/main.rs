@@ -47,6 +47,7 @@ fn run(cli: Cli) -> Result<ExitCode, StartError> {
             eprintln!("the engine can't be started: {error}");
             Ok(ExitCode::FAILURE)
         }
+        Some(Command::Models(command)) => command.run(),
         Some(Command::Keys(KeysCommand::New {
             name,
             scopes,
@@ -62,6 +63,7 @@ fn run(cli: Cli) -> Result<ExitCode, StartError> {
 fn serve(arguments: ServeArguments) -> Result<ExitCode, StartError> {
     limit_compute_threads(&arguments);
     let settings = Settings::check(arguments)?;
+    let _logs = logs::start(settings.fixed.log_format, settings.fixed.log);
     let pools = settings.load_pools()?;
     let machine = preflight::check(&settings.fixed)?;
     let (stops, renewals) = control::listen().map_err(|error| {
@@ -70,7 +72,6 @@ fn serve(arguments: ServeArguments) -> Result<ExitCode, StartError> {
             "raise the limit of threads",
         )
     })?;
-    let _logs = logs::start(settings.fixed.log_format, settings.fixed.log);
     let daemon = Daemon::start(settings, &pools, machine)?;
     Ok(if daemon.run(&stops, &renewals) {
         ExitCode::SUCCESS
@@ -98,21 +99,22 @@ fn check(arguments: CheckArguments) -> Result<ExitCode, StartError> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::check(arguments.serve)?;
-    let pools = settings.load_pools()?;
-    let Settings { fixed, .. } = settings;
-    let machine = preflight::check(&fixed)?;
-    let plan = Plan::of(&pools, &fixed);
+    let plan = Plan::of(&settings)?;
+    let machine = preflight::check(&settings.fixed)?;
     if arguments.json {
         let _ = writeln!(io::stdout(), "{}", api::text(&plan));
         return plan.check().map(|()| ExitCode::SUCCESS);
     }
     println!("orchestratord would listen on http://{}", machine.addr);
-    println!("  {} shards on processors {:?}", fixed.shards, machine.cpus);
+    println!(
+        "  {} shards on processors {:?}",
+        settings.fixed.shards, machine.cpus
+    );
     print!("{plan}");
     println!(
         "  at most {} connections at a time",
         machine.connections_max
     );
-    println!("  data in {}", fixed.data_dir.display());
+    println!("  data in {}", settings.fixed.data_dir.display());
     plan.check().map(|()| ExitCode::SUCCESS)
 }

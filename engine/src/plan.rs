@@ -15,17 +15,34 @@ use serde::Serialize;
 use crate::{
     api,
     control::{launch::Launch, output, process::ProcessSettings},
-    settings::{Fixed, StartError, engine::EngineSettings, pool::PoolSettings},
+    models::{
+        Models,
+        reference::{ModelRef, Place},
+    },
+    settings::{Fixed, Settings, StartError, engine::EngineSettings, pool::PoolSettings},
 };
 
 /// What stands in a command line for the port.
 const PORT: &str = "PORT";
+/// What stands there for the path of a model that is not here yet.
+const MODEL: &str = "MODEL";
 
 /// What the daemon would do with its pools.
 #[derive(Debug, Serialize)]
 pub struct Plan {
     /// In the order of the settings.
     pub pools: Vec<PoolPlan>,
+    /// What would be downloaded first.
+    pub downloads: Vec<DownloadPlan>,
+}
+
+/// A model that the daemon would download.
+#[derive(Debug, Serialize)]
+pub struct DownloadPlan {
+    /// The pool that it is for.
+    pub pool_id: String,
+    /// Where it would come from.
+    pub from: String,
 }
 
 /// What the daemon would do with a pool.
@@ -54,7 +71,8 @@ pub struct PoolPlan {
 pub struct ProcessPlan {
     /// The replica that it becomes.
     pub replica_id: String,
-    /// The program and its arguments. `PORT` is chosen when it is started.
+    /// The program and its arguments. `PORT` is chosen when it is started, and `MODEL` is the path of what is
+    /// downloaded then.
     pub command: Vec<String>,
     /// The variables that say which devices it sees.
     pub devices: Vec<String>,
@@ -71,12 +89,27 @@ pub struct ProcessPlan {
 }
 
 impl Plan {
-    /// The plan for these pools.
-    pub fn of(pools: &[PoolSettings], fixed: &Fixed) -> Self {
-        let pools = pools.iter().map(|pool| PoolPlan::of(pool, fixed));
-        Self {
-            pools: pools.collect(),
+    /// The plan for what the settings say.
+    ///
+    /// # Errors
+    ///
+    /// What can't work, with its remedy.
+    pub fn of(settings: &Settings) -> Result<Self, StartError> {
+        let models = settings.limits.models();
+        let (mut pools, mut downloads) = (Vec::new(), Vec::new());
+        for stanza in settings.pools() {
+            let place = stanza.to_download(&models)?;
+            // What the daemon runs itself can't be looked at before it is here.
+            if place.is_none() || stanza.is_started() {
+                let pool = settings.load(&stanza)?;
+                pools.push(PoolPlan::of(&pool, &settings.fixed, &models));
+            }
+            downloads.extend(place.map(|place| DownloadPlan {
+                pool_id: stanza.id.clone(),
+                from: place.to_string(),
+            }));
         }
+        Ok(Self { pools, downloads })
     }
 
     /// Whether every program is there that is to be started.
@@ -100,7 +133,7 @@ impl Plan {
 }
 
 impl PoolPlan {
-    fn of(pool: &PoolSettings, fixed: &Fixed) -> Self {
+    fn of(pool: &PoolSettings, fixed: &Fixed, models: &Models) -> Self {
         let (in_this_process, processes) = match &pool.engine {
             EngineSettings::Embedded { .. } | EngineSettings::Mock { .. } => {
                 (pool.replicas, Vec::new())
@@ -111,7 +144,8 @@ impl PoolPlan {
                 ..
             } => {
                 let engines = 0..pool.replicas;
-                let plan = |engine| ProcessPlan::of(pool, process, engine, fixed);
+                let model = model(process, models);
+                let plan = |engine| ProcessPlan::of(pool, process, &model, engine, fixed);
                 (0, engines.map(plan).collect())
             }
         };
@@ -129,10 +163,16 @@ impl PoolPlan {
 }
 
 impl ProcessPlan {
-    fn of(pool: &PoolSettings, process: &ProcessSettings, engine: u32, fixed: &Fixed) -> Self {
+    fn of(
+        pool: &PoolSettings,
+        process: &ProcessSettings,
+        model: &str,
+        engine: u32,
+        fixed: &Fixed,
+    ) -> Self {
         let replica_id = format!("r{engine}");
         let number = usize::try_from(engine).unwrap_or(usize::MAX);
-        let launch = Launch::of(pool, process, (number, &replica_id), PORT);
+        let launch = Launch::of(pool, process, model, (number, &replica_id), PORT);
         let device = |(name, value): &(&str, String)| format!("{name}={value}");
         let output_name = output::file_name(&pool.id, &replica_id);
         Self {
@@ -153,6 +193,19 @@ impl ProcessPlan {
     }
 }
 
+/// What fills `{model}`, as far as that is known.
+fn model(process: &ProcessSettings, models: &Models) -> String {
+    let source = match &process.model {
+        ModelRef::Name(name) => return name.clone(),
+        ModelRef::Source(source) => source,
+    };
+    let path = match &source.place {
+        Place::File(path) => Some(path.clone()),
+        Place::Url(_) | Place::Hub(_) => models.cached(source).map(|found| found.path),
+    };
+    path.map_or_else(|| MODEL.to_owned(), |path| path.display().to_string())
+}
+
 /// Whether the program is there, as execvp(3) looks for it.
 fn is_there(program: &str) -> bool {
     let is_program = |path: &Path| {
@@ -168,7 +221,14 @@ fn is_there(program: &str) -> bool {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.pools.iter().try_for_each(|pool| pool.fmt(f))
+        self.pools.iter().try_for_each(|pool| pool.fmt(f))?;
+        self.downloads.iter().try_for_each(|download| {
+            let DownloadPlan { pool_id, from } = download;
+            writeln!(
+                f,
+                "  pool `{pool_id}` would first download its model, {from}"
+            )
+        })
     }
 }
 

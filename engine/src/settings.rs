@@ -27,6 +27,7 @@ use crate::{
     cli::{LogFormat, ServeArguments},
     control::{bind::Candidate, settings::BindingSettings},
     identity::Keys,
+    models::{Models, settings::ModelSettings},
     shared::sessions::SessionSettings,
     store::settings::StoreSettings,
 };
@@ -162,6 +163,15 @@ pub struct Limits {
     pub binding: BindingSettings,
     /// How they are reached.
     pub link: LinkSettings,
+    /// Where models come from and where they are kept.
+    pub models: ModelSettings,
+}
+
+impl Limits {
+    /// Models' files, as far as these settings reach.
+    pub fn models(&self) -> Models {
+        Models::new(&self.models, &self.link.roots)
+    }
 }
 
 /// Everything the daemon was told, checked.
@@ -212,6 +222,7 @@ impl Settings {
                 },
             )?,
             link: LinkSettings::check(&arguments.link)?,
+            models: ModelSettings::check(&arguments.models, &fixed.data_dir)?,
         };
         Ok(Self {
             fixed,
@@ -225,13 +236,14 @@ impl Settings {
         pool::stanzas(&self.arguments)
     }
 
-    /// Reads what was said of a pool, and loads its model if the daemon runs it.
+    /// Reads what was said of a pool, and loads its model if the daemon runs it, which may have to be
+    /// downloaded.
     ///
     /// # Errors
     ///
     /// What can't work, with its remedy.
     pub fn load(&self, pool: &PoolStanza) -> Result<PoolSettings, StartError> {
-        let pool = pool.check(&self.arguments)?;
+        let pool = pool.check(&self.arguments, &self.limits.models())?;
         pool.check_servers(&self.limits.binding.networks)?;
         Ok(pool)
     }
@@ -244,6 +256,17 @@ impl Settings {
     pub fn load_pools(&self) -> Result<Vec<PoolSettings>, StartError> {
         self.pools().iter().map(|pool| self.load(pool)).collect()
     }
+}
+
+/// Models' files, for commands that need no other settings.
+///
+/// # Errors
+///
+/// The first thing that can't work, with its remedy.
+pub fn models(arguments: &ServeArguments) -> Result<Models, StartError> {
+    let settings = ModelSettings::check(&arguments.models, &data_dir(arguments)?)?;
+    let link = LinkSettings::check(&arguments.link)?;
+    Ok(Models::new(&settings, &link.roots))
 }
 
 /// How many threads compute the embedded model: as many as were asked for, or half of the cores,

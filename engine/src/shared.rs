@@ -23,10 +23,18 @@ use crate::{
     clock::Clock,
     control::Command,
     metrics::{PerShard, ShardCounters},
+    models::{
+        self,
+        reference::{ModelRef, Source},
+    },
     settings::{Fixed, Limits},
     shard::mailbox::Message,
     shared::{
-        device::Devices, directory::Directory, ring::Ring, sessions::Sessions, snapshot::Snapshot,
+        device::Devices,
+        directory::Directory,
+        ring::Ring,
+        sessions::Sessions,
+        snapshot::{Pool, Snapshot},
         stage::Stages,
     },
     store::Store,
@@ -66,6 +74,18 @@ impl Shared {
     /// What holds now; to be asked anew for each connection, request or turn, and never for a token.
     pub fn limits(&self) -> Guard<Arc<Limits>> {
         self.limits.load()
+    }
+
+    /// Where the file of a pool's model comes from, if the daemon sees to that.
+    pub fn source_of(&self, pool: &Pool) -> Option<Source> {
+        let meant = match pool.settings.engine.model_ref()? {
+            ModelRef::Name(name) => models::resolve(&name, &self.store.catalog()).ok()?,
+            source @ ModelRef::Source(_) => source,
+        };
+        match meant {
+            ModelRef::Source(source) => Some(source),
+            ModelRef::Name(_) => None,
+        }
     }
 
     /// The pools as they are published now.

@@ -3,6 +3,7 @@
 //! The promises are the `*.feature` files beside the manifest; everything here only carries them out:
 //!
 //! - [`run`] builds the daemon and runs the features (`runner` → `program`, `daemon`, `world`);
+//! - `mirror` serves files that the daemon may fetch;
 //! - `driver` pretends devices that are not there;
 //! - `certificate` makes what engines at https show;
 //! - `sandbox` takes away from the daemon what a container would;
@@ -28,6 +29,7 @@ mod engine;
 mod expectation;
 mod exposition;
 mod http2;
+mod mirror;
 mod program;
 mod runner;
 mod sandbox;

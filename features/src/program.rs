@@ -37,8 +37,9 @@ pub(crate) fn llamacpp() -> Result<PathBuf, String> {
 /// A command that runs `orchestratord`, deaf to the settings in our own environment.
 pub(crate) fn command() -> io::Result<Command> {
     let mut command = Command::new(folder()?.join("orchestratord"));
-    let ours =
-        |name: &OsString| name.as_encoded_bytes().starts_with(b"ORCHD_") || name == "AUTH_TOKEN";
+    let ours = |name: &OsString| {
+        name.as_encoded_bytes().starts_with(b"ORCHD_") || name == "AUTH_TOKEN" || name == "HF_TOKEN"
+    };
     for (name, _) in env::vars_os().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
     }

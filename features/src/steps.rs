@@ -13,6 +13,7 @@ mod llamacpp;
 pub(crate) mod load;
 mod log;
 mod metrics;
+mod mirror;
 mod naming;
 mod pool;
 mod request;

@@ -21,6 +21,7 @@ use crate::description;
 use crate::engine::Engine;
 use crate::expectation::Expectations;
 use crate::http2::Http2;
+use crate::mirror::Mirror;
 use crate::secrets::Secrets;
 use crate::sequence;
 use crate::steps::load::Load;
@@ -71,6 +72,8 @@ pub struct World {
     pub(crate) series: Option<usize>,
     /// The engines beside the daemon.
     pub(crate) engines: BTreeMap<String, Engine>,
+    /// The servers of files beside it.
+    pub(crate) mirrors: BTreeMap<String, Mirror>,
 }
 
 impl World {
@@ -97,6 +100,7 @@ impl World {
             load: None,
             series: None,
             engines: BTreeMap::new(),
+            mirrors: BTreeMap::new(),
         })
     }
 

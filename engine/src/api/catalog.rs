@@ -53,7 +53,7 @@ pub struct ModelSpec {
     /// What its file's bytes must hash to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// What it is: `file:/abs/path`, or any reference that a pool serves.
+    /// Where its file comes from: `file:/abs/path`, `https://…`, `hf:…`; or any reference that a pool serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_url: Option<String>,
     /// Free words.
@@ -94,11 +94,6 @@ impl ModelSpec {
             at_most("source_url", source, SOURCE_BYTES_MAX)?;
         }
         Ok(spec)
-    }
-
-    /// The path of its file on this machine, if its source is one.
-    pub fn file(&self) -> Option<&str> {
-        self.source_url.as_deref()?.strip_prefix("file:")
     }
 }
 

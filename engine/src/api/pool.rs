@@ -132,9 +132,9 @@ pub struct PurgeRequest {
     pub drain_first: bool,
     /// Stop the pool's engines; a reload brings them back.
     pub purge_engine: bool,
-    /// Remove the model's file, if the daemon fetched it.
+    /// Remove the model's file, if the daemon has downloaded it.
     pub purge_models: bool,
-    /// Remove the folder that the daemon fetched it into.
+    /// Remove what has come of it by downloads that broke off.
     pub delete_cache_dirs: bool,
     /// End what runs and waits.
     pub force: bool,

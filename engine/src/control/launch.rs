@@ -71,10 +71,11 @@ pub struct Launch<'p> {
 }
 
 impl<'p> Launch<'p> {
-    /// The pool's engine of that number, as this replica, listening on this port.
+    /// The pool's engine of that number, as this replica, with this model, listening on this port.
     pub fn of(
         pool: &PoolSettings,
         process: &'p ProcessSettings,
+        model: &str,
         (engine, replica_id): (usize, &str),
         port: &str,
     ) -> Self {
@@ -82,7 +83,7 @@ impl<'p> Launch<'p> {
         let words = process.command.fill(&Blanks {
             host: HOST,
             port,
-            model: &process.model,
+            model,
             slots: pool.slots,
             devices: devices.as_deref().unwrap_or_default(),
             pool: &pool.id,

@@ -22,13 +22,14 @@ use std::{
     time::Duration,
 };
 
-use crossbeam::channel::{Receiver, RecvTimeoutError};
+use crossbeam::channel::{Receiver, RecvTimeoutError, select};
 use orchestratord_gpu::{
     command::Template,
     handoff::{self, Handoff, Model},
 };
 
 use super::{
+    download::Download,
     kept::Kept,
     launch::{HOST, Launch, Variables},
     output, watch,
@@ -36,6 +37,11 @@ use super::{
 use crate::{
     endpoint::{Endpoint, Networks},
     logs,
+    models::{
+        self,
+        download::Progress,
+        reference::{ModelRef, Source},
+    },
     shared::{
         Shared,
         provisioning::{Preparing, Provisioning, Step},
@@ -59,8 +65,8 @@ const VAIN_STARTS_MAX: u32 = 5;
 pub struct ProcessSettings {
     /// The command.
     pub command: Template,
-    /// What fills `{model}`.
-    pub model: String,
+    /// What fills `{model}`: the file, or a name that the engine knows.
+    pub model: ModelRef,
     /// How long an engine may take until it answers its probe: models are large.
     pub ready_timeout: Duration,
     /// What is added to its environment.
@@ -68,11 +74,10 @@ pub struct ProcessSettings {
 }
 
 impl ProcessSettings {
-    /// The same with another model: a file of this machine, or what the engine itself calls it.
-    pub fn with_model(&self, model_ref: &str) -> Self {
-        let file = model_ref.strip_prefix("file:");
+    /// The same with another model.
+    pub fn with_model(&self, model: &ModelRef) -> Self {
         Self {
-            model: file.unwrap_or(model_ref).to_owned(),
+            model: model.clone(),
             ..self.clone()
         }
     }
@@ -175,8 +180,12 @@ impl Supervisor {
 
     /// One life of the engine.
     fn live(&self) -> Ended {
+        let model = match self.obtain_model() {
+            Ok(model) => model,
+            Err(ended) => return ended,
+        };
         self.preparing().proceed(Step::Start);
-        let (mut kept, url) = match self.start() {
+        let (mut kept, url) = match self.start(&model) {
             Ok(started) => started,
             Err(error) => return Ended::InVain(format!("it can't be started: {error}")),
         };
@@ -185,13 +194,56 @@ impl Supervisor {
         ended.unwrap_or_else(|ended| ended)
     }
 
-    fn start(&self) -> io::Result<(Kept, String)> {
+    /// What fills `{model}`. A file that is not here is downloaded first.
+    fn obtain_model(&self) -> Result<String, Ended> {
+        let in_vain = |reason: String| Ended::InVain(format!("its model can't be had: {reason}"));
+        let meant = match &self.process.model {
+            ModelRef::Name(name) => models::resolve(name, &self.shared.store.catalog())
+                .map_err(|bad| in_vain(bad.to_string()))?,
+            source @ ModelRef::Source(_) => source.clone(),
+        };
+        let source = match meant {
+            ModelRef::Name(name) => return Ok(name),
+            ModelRef::Source(source) => source,
+        };
+        let download = Download::start(&self.shared, source.clone(), self.progress_of(&source));
+        let download = download.map_err(|error| in_vain(error.to_string()))?;
+        loop {
+            select! {
+                recv(download.ended) -> ended => return match ended {
+                    Ok(Ok(found)) => Ok(found.path.display().to_string()),
+                    Ok(Err(error)) => Err(in_vain(error.to_string())),
+                    Err(_) => Err(in_vain("its thread has died".to_owned())),
+                },
+                recv(self.wanted) -> _ => return Err(Ended::Unwanted),
+                default(PROBE_INTERVAL) => {}
+            }
+            if self.shared.stages.now() == Stage::Gone {
+                return Err(Ended::Unwanted);
+            }
+        }
+    }
+
+    /// Notes how far the model has come as what the engine needs next.
+    fn progress_of(&self, source: &Source) -> impl Fn(Progress) + Send + 'static {
+        let (provisioning, engine) = (Arc::clone(&self.provisioning), self.engine);
+        let what = source.place.to_string();
+        move |progress| {
+            provisioning.engines()[engine].proceed(Step::Download {
+                what: what.clone(),
+                done_bytes: progress.bytes,
+                total_bytes: progress.bytes_total,
+            });
+        }
+    }
+
+    fn start(&self, model: &str) -> io::Result<(Kept, String)> {
         let port = free_port()?;
-        let replica = (self.engine, self.replica_id());
         let launch = Launch::of(
             &self.pool.settings,
             &self.process,
-            replica,
+            model,
+            (self.engine, self.replica_id()),
             &port.to_string(),
         );
         let folder = output::folder(&self.shared.settings.data_dir);

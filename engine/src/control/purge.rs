@@ -1,14 +1,17 @@
 //! Purges: when a pool's tasks are done, its engines are stopped and its files removed.
 //!
-//! Only files that the daemon fetched itself are removed: those below the `models` folder of its
-//! data directory. A model that an operator put somewhere else stays theirs.
+//! Only files that the daemon fetched itself are removed, and only what no other reference means. A model
+//! that an operator put somewhere stays theirs.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{io, sync::Arc};
 
 use super::{await_shards, drain, retire::retire_replicas};
 use crate::{
     logs,
-    settings::engine::EngineSettings,
+    models::{
+        cache::Cache,
+        reference::{Place, Source},
+    },
     shared::{Shared, gate::Passage, snapshot::Pool},
 };
 
@@ -19,7 +22,7 @@ pub struct Wish {
     pub engine: bool,
     /// Its model's file.
     pub models: bool,
-    /// The folder of its model's file.
+    /// What has come of its model's file by a download that broke off.
     pub folders: bool,
 }
 
@@ -50,11 +53,11 @@ impl Purge {
         if self.wish.engine {
             retire_replicas(shared, &self.pool);
         }
-        if let EngineSettings::Embedded {
-            file: Some(file), ..
-        } = &self.pool.settings.engine
-            && let Err(error) = remove(&shared.settings.data_dir, file, self.wish)
-        {
+        let source = shared.source_of(&self.pool);
+        let removed = source.map_or(Ok(()), |source| {
+            remove(shared.limits().models().cache(), &source, self.wish)
+        });
+        if let Err(error) = removed {
             logs::purge_failed(&self.pool, &error);
         }
         if self.reopens {
@@ -92,26 +95,30 @@ impl Purges {
     }
 }
 
-fn remove(data_dir: &Path, file: &Path, wish: Wish) -> io::Result<()> {
-    let fetched = data_dir.join("models");
-    let Some(folder) = file.parent() else {
-        return Ok(());
-    };
-    if !file.starts_with(&fetched) {
+/// Removes what was downloaded for a pool; a file that an operator put on this machine stays theirs.
+fn remove(cache: &Cache, source: &Source, wish: Wish) -> io::Result<()> {
+    if let Place::File(_) = source.place {
         return Ok(());
     }
+    let reference = source.place.reference();
     if wish.models {
-        fs::remove_file(file)?;
+        cache.remove(&reference)?;
     }
-    if wish.folders && folder != fetched {
-        fs::remove_dir_all(folder)?;
+    if wish.folders {
+        cache.discard(&reference, source.digest)?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::{
+        digest::Digest,
+        models::{cache::Entry, reference::ModelRef},
+    };
 
     const EVERYTHING: Wish = Wish {
         engine: true,
@@ -119,17 +126,39 @@ mod tests {
         folders: true,
     };
 
+    fn source(reference: &str) -> Source {
+        match ModelRef::parse(reference) {
+            Ok(ModelRef::Source(source)) => source,
+            other => panic!("{reference}: {other:?}"),
+        }
+    }
+
     #[test]
     fn only_what_the_daemon_fetched_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let own = dir.path().join("data/models/tale/tale.gguf");
-        let foreign = dir.path().join("elsewhere/tale.gguf");
-        for file in [&own, &foreign] {
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, "a model").unwrap();
-            remove(&dir.path().join("data"), file, EVERYTHING).unwrap();
-        }
-        assert!(!own.parent().unwrap().exists());
-        assert!(foreign.exists());
+        let cache = Cache::new(dir.path().join("models"));
+        let own = dir.path().join("tale.gguf");
+        fs::write(&own, "a model").unwrap();
+        let mut partial = cache.partial("key").unwrap().unwrap();
+        partial.append(b"a model").unwrap();
+        let digest = Digest::of(b"a model");
+        cache.adopt(partial, digest).unwrap();
+        let entry = Entry {
+            reference: "hf:org/tale".to_owned(),
+            digest,
+            bytes: 7,
+            etag: None,
+            fetched_ms: 0,
+        };
+        cache.put(&entry).unwrap();
+        remove(
+            &cache,
+            &source(&format!("file:{}", own.display())),
+            EVERYTHING,
+        )
+        .unwrap();
+        assert!(own.exists());
+        remove(&cache, &source("hf:org/tale"), EVERYTHING).unwrap();
+        assert_eq!(cache.holds(digest), None);
     }
 }

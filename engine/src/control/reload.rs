@@ -21,12 +21,13 @@ use super::{
 use crate::{
     api::error::{ApiError, Code},
     logs::{self, PoolRenewal},
+    models::{self, progress::Logged, reference::Source},
     provision::{self, Inboxes},
     settings::{engine::EngineSettings, pool::PoolSettings},
     shared::{Shared, replica::Reach, snapshot::Pool},
 };
 
-/// How long a new model may take to load and answer, together with the wait for older ones to go.
+/// How long older models may take to go, and how long a new one until it answers.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often it is looked whether the new engines have answered.
 const TICK: Duration = Duration::from_millis(5);
@@ -123,19 +124,19 @@ fn failed(cause: &str) -> ApiError {
 ///
 /// Why the old one still stands, in words for the caller.
 fn replace(shared: &Arc<Shared>, pool_id: &str, target: Target) -> Result<Replaced, String> {
-    let give_up = shared.clock.elapsed() + PATIENCE;
-    await_room(shared, pool_id, give_up)?;
+    await_room(shared, pool_id, shared.clock.elapsed() + PATIENCE)?;
     let pools = shared.pools();
     let old = pools.pool(pool_id).ok_or("the pool is gone")?;
     let settings = match target {
         Target::Settings(settings) => *settings,
         Target::Model(model_ref) => PoolSettings {
-            engine: old.settings.engine.with_model(&model_ref)?,
+            engine: with_model(shared, &old.settings.engine, &model_ref)?,
             servers: of_model(&old.settings.servers, &model_ref),
             ..old.settings.clone()
         },
     };
-    let give_up = give_up + settings.engine.ready_timeout();
+    // A download takes as long as it takes; what comes after it does not.
+    let give_up = shared.clock.elapsed() + PATIENCE + settings.engine.ready_timeout();
     let (new, inboxes) = provision::pool(settings, shared.mailboxes.len(), Some(old));
     expect(shared, &new);
     let engines = bring_up(shared, old, &new, inboxes, give_up)
@@ -170,6 +171,23 @@ fn bring_up(
             Err(cause)
         }
     }
+}
+
+/// The same engine with another model, which may have to be downloaded.
+fn with_model(
+    shared: &Shared,
+    engine: &EngineSettings,
+    model_ref: &str,
+) -> Result<EngineSettings, String> {
+    let meant = models::resolve(model_ref, &shared.store.catalog());
+    let meant = meant.map_err(|bad| bad.to_string())?;
+    let obtain = |source: &Source| {
+        shared
+            .limits()
+            .models()
+            .obtain(source, &Logged::of(&source.place))
+    };
+    engine.with_model(model_ref, &meant, obtain)
 }
 
 /// The servers that the settings name, asked for another model.

@@ -37,7 +37,8 @@ pub fn of(key: &str) -> Option<RangeInclusive<u64>> {
         | "outcomes_max"
         | "artifacts_max"
         | "artifacts_bytes_max"
-        | "artifacts_age_max_ms" => 1..=MAX,
+        | "artifacts_age_max_ms"
+        | "model_max_bytes" => 1..=MAX,
         _ => return None,
     })
 }

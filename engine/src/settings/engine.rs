@@ -1,10 +1,17 @@
 //! What generates, ready to be built.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use orchestratord_gpu::{EngineKind, Workload, embedded, exchange, mock};
 
-use crate::control::process::ProcessSettings;
+use crate::{
+    control::process::ProcessSettings,
+    models::{
+        Found,
+        error::FetchError,
+        reference::{ModelRef, Source},
+    },
+};
 
 /// The engine of the pool, ready to be built.
 #[derive(Clone)]
@@ -14,7 +21,7 @@ pub enum EngineSettings {
         /// The model.
         model: Arc<embedded::Model>,
         /// Where it came from, if not shipped.
-        file: Option<PathBuf>,
+        source: Option<Source>,
         /// How to run it.
         options: embedded::EngineOptions,
     },
@@ -87,22 +94,33 @@ impl EngineSettings {
 
     /// What else the model may be called in a request.
     pub fn model_aliases(&self) -> Vec<String> {
-        match self {
-            Self::Embedded { file, .. } => file
-                .iter()
-                .map(|file| format!("file:{}", file.display()))
-                .collect(),
-            Self::Remote { .. } | Self::Mock { .. } => Vec::new(),
+        match self.model_ref() {
+            Some(ModelRef::Source(source)) => source.names(),
+            Some(ModelRef::Name(_)) | None => Vec::new(),
         }
     }
 
-    /// The same engine with another model: `file:/abs/path`, or the name of the shipped one. A script
-    /// goes by any name.
+    /// What the daemon loads or has loaded, if that is not the shipped model.
+    pub fn model_ref(&self) -> Option<ModelRef> {
+        match self {
+            Self::Embedded { source, .. } => source.clone().map(ModelRef::Source),
+            Self::Remote { process, .. } => Some(process.as_ref()?.model.clone()),
+            Self::Mock { .. } => None,
+        }
+    }
+
+    /// The same engine with another model: where its file comes from, or the name of the shipped one. A
+    /// script goes by any name, and servers know their own. The file is brought by `obtain`.
     ///
     /// # Errors
     ///
     /// Why there is no such model, in words that name no path.
-    pub fn with_model(&self, model_ref: &str) -> Result<Self, String> {
+    pub fn with_model(
+        &self,
+        model_ref: &str,
+        meant: &ModelRef,
+        obtain: impl FnOnce(&Source) -> Result<Found, FetchError>,
+    ) -> Result<Self, String> {
         let options = match self {
             Self::Mock { options, .. } => {
                 return Ok(Self::Mock {
@@ -117,30 +135,34 @@ impl EngineSettings {
                 process,
                 ..
             } => {
+                if let (Some(_), ModelRef::Source(source)) = (process, meant) {
+                    // Its engines' supervisors find it in its place.
+                    obtain(source).map_err(|error| error.to_string())?;
+                }
                 return Ok(Self::Remote {
                     kind: *kind,
                     model: model_ref.to_owned(),
                     version: version.clone(),
                     context_tokens: *context_tokens,
-                    process: process
-                        .as_ref()
-                        .map(|process| process.with_model(model_ref)),
+                    process: process.as_ref().map(|process| process.with_model(meant)),
                 });
             }
             Self::Embedded { options, .. } => options,
         };
-        let (model, file) = match model_ref.strip_prefix("file:") {
-            Some(path) => {
-                let bytes = fs::read(path)
+        let (model, source) = match meant {
+            ModelRef::Source(source) => {
+                let found = obtain(source).map_err(|error| error.to_string())?;
+                let bytes = fs::read(found.path)
                     .map_err(|error| format!("the model's file can't be read: {error}"))?;
-                (embedded::Model::load(&bytes), Some(PathBuf::from(path)))
+                (embedded::Model::load(&bytes), Some(source.clone()))
             }
-            None => (embedded::Model::load(embedded::SHIPPED), None),
+            ModelRef::Name(_) => (embedded::Model::load(embedded::SHIPPED), None),
         };
         let model = model.map_err(|error| format!("the model can't be used: {error}"))?;
-        if file.is_none() && model.name() != model_ref {
+        if source.is_none() && model.name() != model_ref {
             return Err(format!(
-                "no model goes by that name; the shipped one is `{}`, others are `file:/abs/path`",
+                "no model goes by that name; the shipped one is `{}`, others are `file:/abs/path`, \
+                 `https://host/path`, `hf:org/repo/file` or in the catalog with a `source_url`",
                 model.name()
             ));
         }
@@ -150,7 +172,7 @@ impl EngineSettings {
                 ..*options
             },
             model: Arc::new(model),
-            file,
+            source,
         })
     }
 

@@ -49,11 +49,12 @@ fn file_of(matches: &ArgMatches) -> Option<PathBuf> {
     named.or_else(|| Some(PathBuf::from(FILE)).filter(|file| file.exists()))
 }
 
-/// Where the flags of the daemon stand: at the top, or after `check`.
+/// Where the flags of the daemon stand: at the top, or after a command that needs its settings.
 fn serving(matches: &ArgMatches) -> Option<&ArgMatches> {
     match matches.subcommand() {
         None => Some(matches),
         Some(("check", check)) => Some(check),
+        Some(("models", models)) => models.subcommand().map(|(_, command)| command),
         Some(_) => None,
     }
 }
@@ -83,6 +84,7 @@ fn layer(
     match &mut cli.command {
         None => cli.serve.pools = pools,
         Some(Command::Check(check)) => check.serve.pools = pools,
+        Some(Command::Models(command)) => command.serve_mut().pools = pools,
         Some(_) => {}
     }
     Ok(cli)
@@ -176,6 +178,8 @@ mod tests {
             let expected = match key {
                 // Its name is older than the daemon.
                 "worker_token" => "AUTH_TOKEN".to_owned(),
+                // All who speak to the hub know it by this name.
+                "hub_token" => "HF_TOKEN".to_owned(),
                 key => format!("ORCHD_{}", key.to_uppercase()),
             };
             assert_eq!(variable, Some(expected));

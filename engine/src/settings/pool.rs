@@ -24,7 +24,14 @@ use super::{
 use crate::{
     cli::{self, AdmissionPolicy, ServeArguments},
     control::{bind::Candidate, launch::Variables, process::ProcessSettings},
+    digest::Digest,
     endpoint::{Endpoint, Networks},
+    models::{
+        Models,
+        error::FetchError,
+        progress::Shown,
+        reference::{ModelRef, Place, Source},
+    },
 };
 
 /// The id of the pool that the flags describe.
@@ -52,6 +59,7 @@ pub const KEYS: &[&str] = &[
     "engine",
     "model",
     "model_file",
+    "model_digest",
     "urls",
     "key_file",
     "key_env",
@@ -119,11 +127,16 @@ pub struct PoolStanza {
     pub id: String,
     /// What generates.
     pub engine: Engine,
-    /// What requests call the model. An embedded engine needs none: it knows its model's name.
+    /// What requests call the model: a name, or the place that its file comes from, as
+    /// `file:/abs/path`, `https://host/path[#sha256=HEX]` or `hf:org/repo[/file][@revision]`. An embedded
+    /// engine needs none: it knows its model's name, or runs the shipped one.
     model: Option<String>,
     /// The model's file: what an embedded engine runs instead of the shipped one, and what fills
     /// `{model}` in a command.
     model_file: Option<PathBuf>,
+    /// What that file must hash to: `sha256:` and 64 hexadecimal digits.
+    #[schemars(with = "Option<String>")]
+    model_digest: Option<Digest>,
     /// Servers that generate, as `http://host:port` or `https://host:port`. Others may register.
     #[serde(default)]
     urls: Vec<String>,
@@ -172,6 +185,11 @@ pub struct PoolStanza {
     #[serde(default, deserialize_with = "fault")]
     #[schemars(with = "Option<String>")]
     mock_fault: Option<Fault>,
+}
+
+/// Whether it says where a file comes from.
+fn is_place(model: &str) -> bool {
+    !matches!(ModelRef::parse(model), Ok(ModelRef::Name(_)))
 }
 
 fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Policy>, D::Error> {
@@ -318,8 +336,13 @@ impl PoolStanza {
                 cli::EngineName::Embedded => Engine::Embedded,
                 cli::EngineName::Mock => Engine::Mock,
             },
-            model: None,
-            model_file: arguments.model.clone(),
+            model: arguments.model.clone().filter(|model| is_place(model)),
+            model_file: arguments
+                .model
+                .as_ref()
+                .filter(|model| !is_place(model))
+                .map(PathBuf::from),
+            model_digest: None,
             urls: Vec::new(),
             key_file: None,
             key_env: None,
@@ -415,7 +438,11 @@ impl PoolStanza {
     }
 
     /// Reads it, and loads its model if the daemon runs it.
-    pub(super) fn check(&self, flags: &ServeArguments) -> Result<PoolSettings, StartError> {
+    pub(super) fn check(
+        &self,
+        flags: &ServeArguments,
+        models: &Models,
+    ) -> Result<PoolSettings, StartError> {
         self.check_keys().map_err(|(key, remedy)| {
             let problem = format!("pool `{}`: `{key}` says nothing to its engine", self.id);
             StartError::new(problem, remedy)
@@ -429,7 +456,7 @@ impl PoolStanza {
             slots: within("slots", slots)?,
             replicas,
             admission: self.admission()?,
-            engine: self.engine(flags, slots)?,
+            engine: self.engine(flags, slots, models)?,
             servers: self.servers(slots)?,
             key: self.key()?,
             stanza: Some(self.clone()),
@@ -443,12 +470,26 @@ impl PoolStanza {
 
     /// What is said to an engine that knows nothing of it was meant otherwise: the key, and a remedy.
     fn check_keys(&self) -> Result<(), (&'static str, &'static str)> {
-        let is_started = self.start || self.command.is_some();
+        let is_started = self.is_started();
         let said = |key, is_said: bool, remedy| if is_said { Err((key, remedy)) } else { Ok(()) };
         if self.engine == Engine::Embedded {
-            let remedy = "name the model's file with `model_file`; its name stands in the file";
-            said("model", self.model.is_some(), remedy)?;
+            let remedy = "name the place of the model's file, as file:/abs/path, https://host/path or \
+                          hf:org/repo, or the file with `model_file`; its name stands in the file";
+            let is_name = self.model.as_deref().is_some_and(|model| !is_place(model));
+            said("model", is_name, remedy)?;
+            let remedy = "leave one of `model` and `model_file` out";
+            let is_both = self.model.is_some() && self.model_file.is_some();
+            said("model", is_both, remedy)?;
         }
+        let remedy =
+            "name the place of the model's file with `model`, or the file with `model_file`";
+        let has_file = self.model_file.is_some() || self.model.as_deref().is_some_and(is_place);
+        let runs_file = has_file && (self.engine == Engine::Embedded || is_started);
+        said(
+            "model_digest",
+            self.model_digest.is_some() && !runs_file,
+            remedy,
+        )?;
         if !self.is_script() {
             let remedy = "leave it out, or choose the engine `mock`";
             let first_token = self.mock_first_token_ms.is_some();
@@ -470,13 +511,18 @@ impl PoolStanza {
         Ok(())
     }
 
-    fn engine(&self, flags: &ServeArguments, slots: u32) -> Result<EngineSettings, StartError> {
+    fn engine(
+        &self,
+        flags: &ServeArguments,
+        slots: u32,
+        models: &Models,
+    ) -> Result<EngineSettings, StartError> {
         match self.engine {
             Engine::Embedded if self.has_servers() => Err(StartError::new(
                 format!("pool `{}`: an embedded engine is no server", self.id),
                 "leave out `urls`, `start` and `command`, or choose another `engine`",
             )),
-            Engine::Embedded => self.embedded(flags, slots),
+            Engine::Embedded => self.embedded(flags, slots, models),
             Engine::Mock if self.is_script() => Ok(EngineSettings::Mock {
                 model: self.model.clone().unwrap_or_else(|| "mock".to_owned()),
                 options: self.script(flags, slots),
@@ -520,8 +566,59 @@ impl PoolStanza {
         })
     }
 
+    /// Whether its engines are processes that the daemon starts.
+    pub fn is_started(&self) -> bool {
+        self.start || self.command.is_some()
+    }
+
     fn has_servers(&self) -> bool {
-        self.start || self.command.is_some() || !self.urls.is_empty()
+        self.is_started() || !self.urls.is_empty()
+    }
+
+    /// What the daemon itself has to know of the model: a file that is here or is to be downloaded, or a
+    /// name that leads to one or that the engine knows. `None`: the shipped one, or a server's business.
+    fn model_ref(&self) -> Result<Option<ModelRef>, StartError> {
+        let meant = match (&self.model_file, &self.model) {
+            _ if self.engine != Engine::Embedded && !self.is_started() => return Ok(None),
+            (Some(file), _) => ModelRef::Source(Place::File(file.clone()).into()),
+            (None, Some(model)) => ModelRef::parse(model).map_err(|bad| {
+                StartError::new(format!("pool `{}`: {bad}", self.id), "mend its `model`")
+            })?,
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(match meant {
+            ModelRef::Source(source) => ModelRef::Source(source.or_digest(self.model_digest)),
+            name @ ModelRef::Name(_) => name,
+        }))
+    }
+
+    /// The place that its model would have to be downloaded from, if it is not here.
+    ///
+    /// # Errors
+    ///
+    /// When it may not be, or the place is none.
+    pub fn to_download(&self, models: &Models) -> Result<Option<Place>, StartError> {
+        match self.model_ref()? {
+            Some(ModelRef::Source(source)) if models.is_missing(&source) => {
+                let place = source.place;
+                models
+                    .allow(&place)
+                    .map_err(|error| self.no_model(&place, &error))?;
+                Ok(Some(place))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn no_model(&self, place: &Place, error: &FetchError) -> StartError {
+        StartError::new(
+            format!(
+                "pool `{}`: the model {place} can't be had: {error}",
+                self.id
+            ),
+            "mend the settings of the pool, or of `model_…`; `orchestratord models fetch` tries the \
+             same alone",
+        )
     }
 
     fn remote(&self, kind: EngineKind) -> Result<EngineSettings, StartError> {
@@ -550,10 +647,6 @@ impl PoolStanza {
             })?),
             None => None,
         };
-        let file = self
-            .model_file
-            .as_ref()
-            .map(|file| file.display().to_string());
         if let Some(name) = self.env.impossible() {
             let problem = format!(
                 "pool `{}`: no process can have the variable `{name}`",
@@ -561,6 +654,7 @@ impl PoolStanza {
             );
             return Err(StartError::new(problem, "mend its `env`"));
         }
+        let meant = self.model_ref()?;
         let ready_timeout_ms = self.ready_timeout_ms.unwrap_or(READY_TIMEOUT_MS);
         within("ready_timeout_ms", ready_timeout_ms)?;
         Ok(EngineSettings::Remote {
@@ -569,7 +663,7 @@ impl PoolStanza {
             context_tokens: self.context_tokens,
             process: command.map(|command| ProcessSettings {
                 command,
-                model: file.unwrap_or_else(|| model.clone()),
+                model: meant.unwrap_or_else(|| ModelRef::Name(model.clone())),
                 ready_timeout: Duration::from_millis(ready_timeout_ms),
                 variables: self.env.clone(),
             }),
@@ -616,8 +710,17 @@ impl PoolStanza {
         }
     }
 
-    fn embedded(&self, flags: &ServeArguments, slots: u32) -> Result<EngineSettings, StartError> {
-        let model = self.load()?;
+    fn embedded(
+        &self,
+        flags: &ServeArguments,
+        slots: u32,
+        models: &Models,
+    ) -> Result<EngineSettings, StartError> {
+        let source = match self.model_ref()? {
+            Some(ModelRef::Source(source)) => Some(source),
+            Some(ModelRef::Name(_)) | None => None,
+        };
+        let model = self.load(source.as_ref(), models)?;
         let context_tokens = self
             .context_tokens
             .or(flags.context_tokens)
@@ -628,12 +731,16 @@ impl PoolStanza {
                 context_tokens: context_tokens.min(model.context_tokens()),
             },
             model: Arc::new(model),
-            file: self.model_file.clone(),
+            source,
         })
     }
 
-    fn load(&self) -> Result<embedded::Model, StartError> {
-        let Some(path) = &self.model_file else {
+    fn load(
+        &self,
+        source: Option<&Source>,
+        models: &Models,
+    ) -> Result<embedded::Model, StartError> {
+        let Some(source) = source else {
             return embedded::Model::load(embedded::SHIPPED).map_err(|error| {
                 StartError::new(
                     format!("the shipped model is broken: {error}"),
@@ -641,8 +748,16 @@ impl PoolStanza {
                 )
             });
         };
+        let place = &source.place;
+        let found = models.obtain(source, &Shown::of(place));
+        let path = match (found, place) {
+            (Ok(found), _) => found.path,
+            // Reading it tells better what is wrong.
+            (Err(FetchError::Disk(_)), Place::File(path)) => path.clone(),
+            (Err(error), _) => return Err(self.no_model(place, &error)),
+        };
         let shown = path.display();
-        let bytes = fs::read(path).map_err(|error| {
+        let bytes = fs::read(&path).map_err(|error| {
             StartError::new(
                 format!("the model {shown} can't be read: {error}"),
                 "name a GGUF file that this user may read with --model (`model_file` in a \

@@ -3,7 +3,7 @@
 //! A file of gigabytes takes seconds to hash, so this is neither a shard's work nor the disk
 //! thread's. Files are looked at one after the other: two at a time would only share the disk.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use crossbeam::channel::Receiver;
 
@@ -12,6 +12,10 @@ use crate::{
     api::catalog::{ModelSpec, Verdict},
     digest::Digest,
     logs,
+    models::{
+        Models,
+        reference::{ModelRef, Place, Source},
+    },
 };
 
 /// A model whose file is to be looked at.
@@ -20,6 +24,8 @@ pub struct Verification {
     pub spec: ModelSpec,
     /// The engine of the pool that serves it; empty if none does.
     pub engine: &'static str,
+    /// Where it is if it was downloaded.
+    pub models: Models,
 }
 
 /// What a look at a model's file came to.
@@ -42,8 +48,13 @@ impl Work for Looked {
 
 /// Looks at one file after the other, for as long as the daemon lives.
 pub(super) fn serve(store: &Arc<Store>, queue: &Receiver<Verification>) {
-    for Verification { spec, engine } in queue {
-        let verdict = look(&spec);
+    for Verification {
+        spec,
+        engine,
+        models,
+    } in queue
+    {
+        let verdict = look(&spec, &models);
         logs::model_verified(&spec.id, verdict);
         let looked = Looked {
             spec,
@@ -57,11 +68,11 @@ pub(super) fn serve(store: &Arc<Store>, queue: &Receiver<Verification>) {
     }
 }
 
-fn look(spec: &ModelSpec) -> Verdict {
+fn look(spec: &ModelSpec, models: &Models) -> Verdict {
     let Some(expected) = spec.digest else {
         return Verdict::NoDigest;
     };
-    let Some(path) = spec.file() else {
+    let Some(path) = file(spec, models) else {
         return Verdict::NoFile;
     };
     match File::open(path).and_then(Digest::of_stream) {
@@ -71,14 +82,43 @@ fn look(spec: &ModelSpec) -> Verdict {
     }
 }
 
+/// The file of its source, if there is one on this machine.
+fn file(spec: &ModelSpec, models: &Models) -> Option<PathBuf> {
+    match ModelRef::parse(spec.source_url.as_deref()?) {
+        Ok(ModelRef::Source(Source {
+            place: Place::File(path),
+            ..
+        })) => Some(path),
+        // Whatever it hashes to: that is to be found out.
+        Ok(ModelRef::Source(Source { place, .. })) => Some(models.cached(&place.into())?.path),
+        Ok(ModelRef::Name(_)) | Err(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        models::{
+            hosts::{Hosts, Origin},
+            settings::ModelSettings,
+        },
+        roots::Roots,
+    };
 
     fn verdict(source: Option<&str>, digest: Option<Digest>) -> Verdict {
         let body = serde_json::json!({"id": "tale", "source_url": source});
         let spec = ModelSpec::parse(body.to_string().as_bytes()).unwrap();
-        look(&ModelSpec { digest, ..spec })
+        let settings = ModelSettings {
+            hosts: Hosts::default(),
+            cache_dir: PathBuf::from("/nowhere"),
+            bytes_max: 1,
+            hub_url: "https://hub.example".to_owned(),
+            hub: Origin::of(&"https://hub.example".parse().unwrap()).unwrap(),
+            hub_token: None,
+        };
+        let models = Models::new(&settings, &Roots::load(None).unwrap());
+        look(&ModelSpec { digest, ..spec }, &models)
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(super) fn show(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
 pub(super) fn verify(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let model = find(shard, call)?;
     shard.shared.store.verify(Verification {
+        models: shard.shared.limits().models(),
         spec: model.spec.clone(),
         engine: engine(shard, &model),
     })?;

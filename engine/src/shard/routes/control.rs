@@ -103,6 +103,12 @@ pub(super) fn purge(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
             "the pool has tasks; set `drain_first` to wait for them or `force` to end them",
         ));
     }
+    if (wish.models || wish.folders) && !request.force && is_shared(shard, &pool) {
+        return Err(ApiError::new(
+            Code::InUse,
+            "another pool serves the same model; set `force` to remove its file all the same",
+        ));
+    }
     let before = pool.gate.passage();
     let purge = Purge::begin(Arc::clone(&pool), wish);
     if request.force {
@@ -111,6 +117,17 @@ pub(super) fn purge(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     command(shard, Command::Purge(purge)).inspect_err(|_| pool.gate.set(before))?;
     log(call, &pool, PoolChange::Purged);
     Ok(Outcome::Reply(Reply::json(202, &changed(&pool))))
+}
+
+/// Whether another pool's model comes from the same place.
+fn is_shared(shard: &Shard, pool: &Pool) -> bool {
+    let place = |pool: &Pool| Some(shard.shared.source_of(pool)?.place);
+    let Some(wanted) = place(pool) else {
+        return false;
+    };
+    let pools = shard.shared.pools();
+    let mut others = pools.pools.iter().filter(|other| other.key != pool.key);
+    others.any(|other| place(other).is_some_and(|place| place == wanted))
 }
 
 fn changed(pool: &Pool) -> PoolChanged {
