@@ -121,6 +121,7 @@ Feature: Provisioning
       id = "own"
       engine = "mock"
       model = "scripted"
+      stop_grace_ms = 200
       command = ["sh", "{dir}/family", "{mock_engine}", "{host}:{port}"]
       """
     And a file family that says

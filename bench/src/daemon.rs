@@ -49,18 +49,18 @@ impl Drop for Folder {
 }
 
 impl Daemon {
-    /// Builds the daemon, starts it with these arguments, and waits until it serves.
+    /// Starts the [program] with these arguments, and waits until it serves.
     ///
     /// # Errors
     /// If it does not build or does not start.
     pub fn start(arguments: &[String]) -> Result<Self, Failure> {
-        let (program, data) = (build()?, Folder::new());
+        let (program, data) = (program()?, Folder::new());
         let mut daemon = Self::start_in(data.path(), &program, arguments)?;
         daemon._data = Some(data);
         Ok(daemon)
     }
 
-    /// Starts a program that was [built](build) with its data in this folder, which stays.
+    /// Starts a program that was [built](program) with its data in this folder, which stays.
     ///
     /// # Errors
     /// If it does not start.
@@ -139,11 +139,18 @@ fn address(banner: &str) -> Option<SocketAddr> {
     banner.split("http://").nth(1)?.trim().parse().ok()
 }
 
-/// Builds the daemon as this program was built; where it is.
+/// Names the daemon to use, for whoever has one built.
+const VARIABLE: &str = "ORCHESTRATORD";
+
+/// The daemon that the variable `ORCHESTRATORD` names, or one that is built now as this program was.
 ///
 /// # Errors
 /// If it does not build.
-pub fn build() -> Result<PathBuf, Failure> {
+pub fn program() -> Result<PathBuf, Failure> {
+    std::env::var_os(VARIABLE).map_or_else(build, |path| Ok(path.into()))
+}
+
+fn build() -> Result<PathBuf, Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let (profile, folder) = match cfg!(debug_assertions) {
         true => ("dev", "debug"),

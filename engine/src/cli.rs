@@ -31,6 +31,8 @@ pub enum Command {
     /// Keep an engine until the standard input ends.
     #[command(hide = true)]
     KeepEngine {
+        /// How long what it has started may take to follow SIGTERM, in milliseconds.
+        grace_ms: u64,
         /// The engine's command.
         #[arg(last = true)]
         words: Vec<String>,

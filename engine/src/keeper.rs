@@ -8,7 +8,7 @@
 //! The keeper hears of three things, and sleeps in between:
 //!
 //! - Its standard input has ended: the daemon wants the engine to end, or is dead. Whatever descends
-//!   from the keeper is asked to end (SIGTERM), and after [`GRACE`] it is made to (SIGKILL).
+//!   from the keeper is asked to end (SIGTERM), and after a grace it is made to (SIGKILL).
 //! - Somebody asks the keeper itself to end. It does the same.
 //! - The engine has ended. What it has left behind goes the same way, and the keeper ends as the engine
 //!   did: with its status, or by its signal.
@@ -44,27 +44,28 @@ use signal_hook::{
     low_level::{emulate_default_handler, pipe},
 };
 
+use crate::api::whole_ms;
+
 /// The hidden command that keeps an engine.
 pub const KEEP: &str = "keep-engine";
 /// The hidden command that becomes one.
 pub const BECOME: &str = "become-engine";
-/// How long a family may take to follow SIGTERM before SIGKILL.
-pub const GRACE: Duration = Duration::from_secs(10);
-/// How long it may take to be gone after that: the kernel frees its memory and its devices.
+/// How long a family may take to be gone after SIGKILL: the kernel frees its memory and its devices.
 pub const LAST_GRACE: Duration = Duration::from_secs(5);
 /// How often SIGKILL is sent to whoever was born meanwhile.
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A command that keeps the program of these words, in a process group of its own, until its standard
-/// input ends.
+/// input ends. What it has started may then take so long to follow SIGTERM.
 ///
 /// # Errors
 ///
 /// When our own program can't be found any more.
-pub fn command(words: &[String]) -> io::Result<Command> {
+pub fn command(words: &[String], grace: Duration) -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command
         .arg(KEEP)
+        .arg(whole_ms(grace).to_string())
         .arg("--")
         .args(words)
         .stdin(Stdio::piped())
@@ -77,11 +78,11 @@ pub fn command(words: &[String]) -> io::Result<Command> {
 /// # Errors
 ///
 /// When the engine can't be started.
-pub fn keep(words: &[String]) -> io::Result<ExitStatus> {
+pub fn keep(words: &[String], grace: Duration) -> io::Result<ExitStatus> {
     // Before the engine is there: what it leaves must come to us.
     set_child_subreaper(Some(getpid()))?;
     let family = Family::start(words)?;
-    family.keep()
+    family.keep(grace)
 }
 
 /// What [`BECOME`] does: becomes the program, to end with `parent`. Returns only if it could not.
@@ -140,13 +141,13 @@ impl Family {
         })
     }
 
-    fn keep(mut self) -> io::Result<ExitStatus> {
+    fn keep(mut self, grace: Duration) -> io::Result<ExitStatus> {
         let mut status = None;
         while !self.reap(&mut status) && status.is_none() && !self.is_unwanted()? {}
         signal_descendants(Signal::TERM);
         let term = Instant::now();
-        while !self.reap(&mut status) && term.elapsed() < GRACE {
-            self.await_child(GRACE.saturating_sub(term.elapsed()))?;
+        while !self.reap(&mut status) && term.elapsed() < grace {
+            self.await_child(grace.saturating_sub(term.elapsed()))?;
         }
         let kill = Instant::now();
         while !self.reap(&mut status) && kill.elapsed() < LAST_GRACE {

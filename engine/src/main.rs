@@ -5,6 +5,7 @@
 use std::{
     io::{self, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use orchestratord::{
@@ -35,13 +36,15 @@ fn run(cli: Cli) -> Result<ExitCode, StartError> {
     match cli.command {
         None => serve(cli.serve),
         Some(Command::Check(arguments)) => check(*arguments),
-        Some(Command::KeepEngine { words }) => match keeper::keep(&words) {
-            Ok(status) => keeper::end_as(status),
-            Err(error) => {
-                eprintln!("the engine can't be kept: {error}");
-                Ok(ExitCode::FAILURE)
+        Some(Command::KeepEngine { grace_ms, words }) => {
+            match keeper::keep(&words, Duration::from_millis(grace_ms)) {
+                Ok(status) => keeper::end_as(status),
+                Err(error) => {
+                    eprintln!("the engine can't be kept: {error}");
+                    Ok(ExitCode::FAILURE)
+                }
             }
-        },
+        }
         Some(Command::BecomeEngine { parent, words }) => {
             let error = keeper::become_engine(parent, &words);
             eprintln!("the engine can't be started: {error}");

@@ -8,7 +8,7 @@
 use clap::Parser;
 use orchestratord_bench::Failure;
 use orchestratord_bench::client::Client;
-use orchestratord_bench::daemon::{Daemon, Folder, build};
+use orchestratord_bench::daemon::{Daemon, Folder, program};
 use orchestratord_sched::prng::Prng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn run(Arguments { rounds, seed }: Arguments) -> Result<Books, Failure> {
-    let (program, data) = (build()?, Folder::new());
+    let (program, data) = (program()?, Folder::new());
     let crash = Crash {
         seed,
         books: Mutex::default(),

@@ -17,25 +17,30 @@ use crate::keeper;
 const TICK: Duration = Duration::from_millis(20);
 
 /// An engine that was started. It ends when this is let go of, whether or not anybody waits for that.
-pub struct Kept(Child);
+pub struct Kept {
+    keeper: Child,
+    /// How long the engine may take to follow SIGTERM.
+    grace: Duration,
+}
 
 impl Kept {
-    /// Starts it; it may print there.
+    /// Starts it; it may print there, and take so long to follow SIGTERM.
     ///
     /// # Errors
     ///
     /// When the machine gives no process.
-    pub fn start(launch: &Launch<'_>, print: PipeWriter) -> io::Result<Self> {
-        let mut keeper = keeper::command(&launch.words)?;
+    pub fn start(launch: &Launch<'_>, grace: Duration, print: PipeWriter) -> io::Result<Self> {
+        let mut keeper = keeper::command(&launch.words, grace)?;
         launch::kept_back().for_each(|name| _ = keeper.env_remove(name));
         keeper.envs(launch.environment());
         let keeper = keeper.stdout(print.try_clone()?).stderr(print);
-        keeper.spawn().map(Self)
+        let keeper = keeper.spawn()?;
+        Ok(Self { keeper, grace })
     }
 
     /// How the engine has ended, if it has and all that it had started.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        let Self(keeper) = self;
+        let Self { keeper, .. } = self;
         let pid = Pid::from_child(keeper);
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::Pid(pid), options) {
@@ -50,8 +55,8 @@ impl Kept {
 
     /// Ends it, and waits until it has ended.
     pub fn end(mut self) {
-        drop(self.0.stdin.take());
-        let patience = keeper::GRACE + keeper::LAST_GRACE + keeper::LAST_GRACE;
+        drop(self.keeper.stdin.take());
+        let patience = self.grace + keeper::LAST_GRACE + keeper::LAST_GRACE;
         let ticks = patience.as_millis() / TICK.as_millis();
         for _ in 0..ticks {
             if self.ended().is_some() {
@@ -60,7 +65,7 @@ impl Kept {
             thread::sleep(TICK);
         }
         // The keeper does not keep: it was stopped, or its machine has no air. The kernel ends the engine.
-        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-        let _ = self.0.wait();
+        let _ = kill_process_group(Pid::from_child(&self.keeper), Signal::KILL);
+        let _ = self.keeper.wait();
     }
 }

@@ -69,6 +69,8 @@ pub struct ProcessSettings {
     pub model: ModelRef,
     /// How long an engine may take until it answers its probe: models are large.
     pub ready_timeout: Duration,
+    /// How long it may take to follow SIGTERM before SIGKILL.
+    pub stop_grace: Duration,
     /// What is added to its environment.
     pub variables: Variables,
 }
@@ -248,7 +250,8 @@ impl Supervisor {
         );
         let folder = output::folder(&self.shared.settings.data_dir);
         let name = output::file_name(&self.pool.id, self.replica_id());
-        let kept = Kept::start(&launch, output::keep(&folder, &name)?)?;
+        let print = output::keep(&folder, &name)?;
+        let kept = Kept::start(&launch, self.process.stop_grace, print)?;
         Ok((kept, format!("http://{HOST}:{port}")))
     }
 

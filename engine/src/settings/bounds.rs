@@ -6,7 +6,9 @@ use std::{fmt, ops::RangeInclusive};
 
 use super::{
     SESSIONS_MAX, SHARDS_MAX, StartError,
-    pool::{ADMISSION_CAPACITY_MAX, READY_TIMEOUT_MAX_MS, REPLICAS_MAX, SLOTS_MAX},
+    pool::{
+        ADMISSION_CAPACITY_MAX, READY_TIMEOUT_MAX_MS, REPLICAS_MAX, SLOTS_MAX, STOP_GRACE_MAX_MS,
+    },
 };
 
 /// TOML's integers end here.
@@ -22,6 +24,7 @@ pub fn of(key: &str) -> Option<RangeInclusive<u64>> {
         "admission_tokens_max" => 1..=MAX,
         "sessions_max" => 1..=SESSIONS_MAX,
         "ready_timeout_ms" => 1..=READY_TIMEOUT_MAX_MS,
+        "stop_grace_ms" => 1..=STOP_GRACE_MAX_MS,
         "context_tokens" | "session_turns_max" => 1..=u32::MAX.into(),
         "head_timeout_ms"
         | "body_timeout_ms"

@@ -48,6 +48,10 @@ const CONTEXT_TOKENS_DEFAULT_MAX: u32 = 4096;
 const READY_TIMEOUT_MS: u64 = 600_000;
 /// A day: no model takes longer to load.
 pub const READY_TIMEOUT_MAX_MS: u64 = 24 * 3_600_000;
+/// How long an engine may take to end when nobody has said it: it has memory and devices to give back.
+const STOP_GRACE_MS: u64 = 10_000;
+/// The longest that it may be given: the daemon's own end waits for it.
+pub const STOP_GRACE_MAX_MS: u64 = 600_000;
 
 /// Why a pool's server is not shown the pool's key.
 pub const KEY_IN_CLEAR: &str = "the pool's key would be sent in clear to another machine; give the \
@@ -66,6 +70,7 @@ pub const KEYS: &[&str] = &[
     "start",
     "command",
     "ready_timeout_ms",
+    "stop_grace_ms",
     "replicas",
     "slots",
     "context_tokens",
@@ -152,6 +157,8 @@ pub struct PoolStanza {
     command: Option<Vec<String>>,
     /// How long an engine may take until it answers. 600000 unless said.
     ready_timeout_ms: Option<u64>,
+    /// How long an engine may take to follow SIGTERM before SIGKILL. 10000 unless said.
+    stop_grace_ms: Option<u64>,
     /// Engines that run in the daemon or are started by it. 1 unless said.
     replicas: Option<u32>,
     /// Tasks that decode at a time on each.
@@ -349,6 +356,7 @@ impl PoolStanza {
             start: false,
             command: None,
             ready_timeout_ms: None,
+            stop_grace_ms: None,
             replicas: None,
             slots: None,
             context_tokens: None,
@@ -506,6 +514,7 @@ impl PoolStanza {
         if !is_started {
             let remedy = "leave it out, or have the daemon start the engine with `start`";
             said("ready_timeout_ms", self.ready_timeout_ms.is_some(), remedy)?;
+            said("stop_grace_ms", self.stop_grace_ms.is_some(), remedy)?;
             said("env", !self.env.is_empty(), remedy)?;
         }
         Ok(())
@@ -657,6 +666,8 @@ impl PoolStanza {
         let meant = self.model_ref()?;
         let ready_timeout_ms = self.ready_timeout_ms.unwrap_or(READY_TIMEOUT_MS);
         within("ready_timeout_ms", ready_timeout_ms)?;
+        let stop_grace_ms = self.stop_grace_ms.unwrap_or(STOP_GRACE_MS);
+        within("stop_grace_ms", stop_grace_ms)?;
         Ok(EngineSettings::Remote {
             kind,
             version: self.engine_version.clone(),
@@ -665,6 +676,7 @@ impl PoolStanza {
                 command,
                 model: meant.unwrap_or_else(|| ModelRef::Name(model.clone())),
                 ready_timeout: Duration::from_millis(ready_timeout_ms),
+                stop_grace: Duration::from_millis(stop_grace_ms),
                 variables: self.env.clone(),
             }),
             model,
