@@ -44,12 +44,13 @@ Feature: Engines
       {"pool_id": "gpu", "replica_id": "w1", "engine": "llamacpp", "url": "{alpha}", "slots": 9, "model_ref": "scripted"}
       """
     Then GET /v2/pools comes to hold
-      | pools.1.pool_id                     | "gpu"      |
-      | pools.1.ctx_max                     | at least 1 |
-      | pools.1.metrics.slots_free          | 2          |
-      | pools.1.replicas.0.slots_total      | 2          |
-      | pools.1.replicas.0.requests_running | 0          |
-      | pools.1.replicas.0.requests_waiting | 0          |
+      | pools.1.pool_id                     | "gpu"          |
+      | pools.1.ctx_max                     | at least 1     |
+      | pools.1.engine_version              | mentions mock- |
+      | pools.1.metrics.slots_free          | 2              |
+      | pools.1.replicas.0.slots_total      | 2              |
+      | pools.1.replicas.0.requests_running | 0              |
+      | pools.1.replicas.0.requests_waiting | 0              |
     And a line of the log comes to hold
       | event         | "fewer_slots" |
       | slots_claimed | 9             |

@@ -53,8 +53,9 @@ Feature: llama.cpp
 
   Scenario: what it tells of itself is told on
     Then GET /v2/pools comes to hold
-      | pools.1.pool_id | "cpp" |
-      | pools.1.ctx_max | 512   |
+      | pools.1.pool_id        | "cpp"        |
+      | pools.1.ctx_max        | 512          |
+      | pools.1.engine_version | "b0-unknown" |
     And the metrics come to mention engine_version="b0-unknown"
 
   Scenario: a prompt that is longer than its context is the caller's fault

@@ -218,6 +218,22 @@ impl Pool {
         }
     }
 
+    /// The version of its engine: what was said of the pool, or else what all its replicas tell. Empty if nobody
+    /// knows, or they differ.
+    pub fn told_version(&self) -> String {
+        if !self.engine_version.is_empty() {
+            return self.engine_version.clone();
+        }
+        let mut versions = self
+            .staying()
+            .map(|replica| replica.engine_version().to_owned());
+        let first = versions.next().unwrap_or_default();
+        match versions.all(|version| version == first) {
+            true => first,
+            false => String::new(),
+        }
+    }
+
     /// The replicas that may get tasks, now or later.
     fn staying(&self) -> impl Iterator<Item = Arc<Replica>> {
         let replicas = self.replicas.iter().map(|(_, replica)| replica);

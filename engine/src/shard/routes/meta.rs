@@ -29,7 +29,7 @@ pub(super) fn capabilities(shard: &Shard, _: &Call) -> Result<Outcome, ApiError>
 fn engine(pool: &Pool) -> EngineCapabilities {
     EngineCapabilities {
         engine: pool.engine,
-        engine_version: pool.engine_version.clone(),
+        engine_version: pool.told_version(),
         ctx_max: pool.ctx_max(),
         supported_workloads: pool.workloads.iter().map(|work| work.name()).collect(),
         concurrency: pool.slots_total(),

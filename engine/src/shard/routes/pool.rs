@@ -22,7 +22,7 @@ pub(super) fn list(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
         pool_id: pool.id.clone(),
         model_ref: pool.model.clone(),
         engine: pool.engine,
-        engine_version: pool.engine_version.clone(),
+        engine_version: pool.told_version(),
         sampler_profile_version: pool.versions().sampler_profile.map(str::to_owned),
         device_mask: pool.device_mask().map(|mask| mask.to_string()),
         ctx_max: pool.ctx_max(),
