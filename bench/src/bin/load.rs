@@ -29,6 +29,9 @@ struct Arguments {
     /// Shards of the daemon that is started; one a core unless told otherwise.
     #[arg(long)]
     shards: Option<u16>,
+    /// What a 202 of the daemon that is started is worth: fsync, async, off. With off the disk is not measured.
+    #[arg(long, default_value = "off")]
+    durability: String,
     /// Tasks of the second number, over all connections.
     #[arg(long, default_value_t = 4000)]
     tasks: u64,
@@ -92,6 +95,7 @@ fn daemon_arguments(arguments: &Arguments) -> Vec<String> {
         ("--mock-first-token-ms", "0"),
         ("--mock-tokens-per-s", "0"),
         ("--admission-capacity", "1024"),
+        ("--durability", &arguments.durability),
     ];
     let shards = arguments
         .shards
