@@ -41,6 +41,23 @@ Feature: Devices
       | replicas.0.devices.0.memory_errors    | nothing   |
       | replicas.1.devices.1                  | nothing   |
 
+  Scenario: who holds the memory of a device is told, the greatest first
+    Given a driver that tells of the devices
+      | well | 90 | 1000  | 80000 | Nobody's |
+      | well | 37 | 12345 | 80000 | Model X  |
+    And a file processes that holds "1 42 345 0 43 1000 1 44 12000"
+    And a daemon
+    When the client sends POST /v2/workers/register
+      """
+      {"pool_id": "gpu", "replica_id": "w1", "engine": "openai", "url": "{alpha}", "slots": 2,
+       "device_mask": "1", "model_ref": "scripted"}
+      """
+    Then GET /v2/pools/gpu/health comes to hold
+      | replicas.0.devices.0.processes.0.pid             | 44      |
+      | replicas.0.devices.0.processes.0.vram_used_bytes | 12000   |
+      | replicas.0.devices.0.processes.1.pid             | 42      |
+      | replicas.0.devices.0.processes.2                 | nothing |
+
   Scenario: a device that is lost vanishes, and comes back
     Given a driver that tells of the devices
       | well | 37 | 12345 | 80000 | Model X |

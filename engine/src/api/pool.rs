@@ -22,6 +22,17 @@ pub struct DeviceView {
     pub vram_free_bytes: Option<u64>,
     /// Errors of its memory that could not be corrected, since its driver was started.
     pub memory_errors: Option<u64>,
+    /// The programs that compute on it, those that hold most of its memory first.
+    pub processes: Option<Vec<DeviceProcessView>>,
+}
+
+/// A program that computes on a device.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DeviceProcessView {
+    /// Its id on this machine.
+    pub pid: u32,
+    /// Bytes of the device's memory that it holds.
+    pub vram_used_bytes: Option<u64>,
 }
 
 /// One replica of a pool.

@@ -10,12 +10,14 @@
 
 pub mod failure;
 
-use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 
 use nvml_wrapper::{
     Nvml,
     enum_wrappers::device::{EccCounter, MemoryError},
+    enums::device::UsedGpuMemory,
     error::NvmlError,
+    struct_wrappers::device::ProcessInfo,
 };
 
 use self::failure::Failures;
@@ -23,7 +25,7 @@ use crate::{
     logs,
     shared::{
         Shared,
-        device::{Device, Memory},
+        device::{Device, Memory, Process},
         stage::Stage,
     },
 };
@@ -34,6 +36,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const ABSENT_INTERVAL: Duration = Duration::from_secs(30);
 /// Devices of one machine: as many as a [`orchestratord_sched::DeviceMask`] can name.
 const DEVICES_MAX: u32 = 64;
+/// Programs of a device that are told: more than share one to any purpose.
+const PROCESSES_MAX: usize = 64;
 
 /// Starts the thread.
 ///
@@ -95,7 +99,23 @@ fn device(nvml: &Nvml, number: u32) -> Result<Device, NvmlError> {
             free_bytes: memory.free,
         }),
         memory_errors: if_told(errors)?,
+        processes: if_told(device.running_compute_processes())?.map(greatest),
     })
+}
+
+/// The programs that hold most memory, those first.
+fn greatest(processes: Vec<ProcessInfo>) -> Vec<Process> {
+    let process = |process: ProcessInfo| Process {
+        pid: process.pid,
+        used_bytes: match process.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => Some(bytes),
+            UsedGpuMemory::Unavailable => None,
+        },
+    };
+    let mut processes: Vec<_> = processes.into_iter().map(process).collect();
+    processes.sort_by_key(|process| (Reverse(process.used_bytes), process.pid));
+    processes.truncate(PROCESSES_MAX);
+    processes
 }
 
 /// Not every device can tell everything, and not every driver knows every question.

@@ -23,6 +23,17 @@ pub struct Device {
     pub memory: Option<Memory>,
     /// Errors of its memory that could not be corrected, since its driver was started.
     pub memory_errors: Option<u64>,
+    /// The programs that compute on it, those that hold most of its memory first.
+    pub processes: Option<Vec<Process>>,
+}
+
+/// A program that computes on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its id on this machine.
+    pub pid: u32,
+    /// What it holds of the device's memory.
+    pub used_bytes: Option<u64>,
 }
 
 /// The memory of a device. Some of it may be neither used nor free, but its driver's own.
@@ -75,6 +86,7 @@ mod tests {
             utilization: Some(0.5),
             memory: None,
             memory_errors: None,
+            processes: None,
         };
         let devices = Devices::default();
         let at = Duration::from_secs(100);

@@ -99,6 +99,7 @@ mod tests {
             utilization: None,
             memory: None,
             memory_errors,
+            processes: None,
         })
     }
 

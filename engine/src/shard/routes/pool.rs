@@ -8,7 +8,9 @@ use super::{Call, Outcome, Reply};
 use crate::{
     api::{
         error::{ApiError, Code},
-        pool::{DeviceView, PoolHealth, PoolList, PoolMetrics, PoolView, ReplicaView},
+        pool::{
+            DeviceProcessView, DeviceView, PoolHealth, PoolList, PoolMetrics, PoolView, ReplicaView,
+        },
         preparation::Preparation,
     },
     metrics,
@@ -94,6 +96,15 @@ fn view(device: &Device) -> DeviceView {
         vram_used_bytes: device.memory.map(|memory| memory.used_bytes),
         vram_free_bytes: device.memory.map(|memory| memory.free_bytes),
         memory_errors: device.memory_errors,
+        processes: device.processes.as_ref().map(|processes| {
+            let processes = processes.iter();
+            processes
+                .map(|process| DeviceProcessView {
+                    pid: process.pid,
+                    vram_used_bytes: process.used_bytes,
+                })
+                .collect()
+        }),
     }
 }
 
