@@ -161,6 +161,8 @@ Feature: Engines
     Examples:
       | fault        | tokens |
       | silent       | 0      |
+      | drip-head    | 0      |
+      | drip-body    | 0      |
       | hang-after:3 | 3      |
 
   # Its slot serves the next task, which starts as soon as the text before it has ended.

@@ -16,6 +16,10 @@ pub(crate) enum Fault {
     Close,
     /// Work is never answered.
     Silent,
+    /// An answer comes byte by byte, and its head never ends.
+    DripHead,
+    /// Its head comes, and then byte by byte what says nothing.
+    DripBody,
     /// The connection is closed within the event of the token after so many.
     CutAfter(u32),
     /// Work is answered with bytes that are no HTTP.
@@ -57,6 +61,8 @@ impl FromStr for Fault {
             }
             "close" => Some(Self::Close),
             "silent" => Some(Self::Silent),
+            "drip-head" => Some(Self::DripHead),
+            "drip-body" => Some(Self::DripBody),
             "cut-after" => tokens().map(Self::CutAfter),
             "garbage" => Some(Self::Garbage),
             "status" => {

@@ -55,8 +55,8 @@ struct Arguments {
     /// Tokens a second and sequence; 0 is as fast as it can.
     #[arg(long, default_value_t = 0)]
     tokens_per_s: u32,
-    /// How it fails: none, refuse, close, silent, die-after:N, cut-after:N, hang-after:N, garbage, status:N,
-    /// huge-token, endless, unended.
+    /// How it fails: none, refuse, close, silent, drip-head, drip-body, die-after:N, cut-after:N, hang-after:N,
+    /// garbage, status:N, huge-token, endless, unended.
     #[arg(long, default_value = "none")]
     fault: Fault,
     /// The certificate that it shows; without one it speaks plainly.
@@ -253,6 +253,8 @@ impl Wire<'_> {
             Fault::Refuse => return self.refuse(503, LOADING),
             Fault::Status(status) => return self.refuse(status, "it was told to answer so"),
             Fault::Silent => return self.wait(|| Some(Duration::MAX)),
+            Fault::DripHead => return self.drip(b"HTTP/1.1 200 OK\r\nX-Drip: "),
+            Fault::DripBody => return self.drip(DRIPPING_BODY),
             Fault::Garbage => {
                 self.link
                     .write_all(b"\x00\xff no HTTP, and no end of a line")?;
@@ -269,6 +271,16 @@ impl Wire<'_> {
         match Asked::read(route, &asked) {
             Ok(asked) => self.run(asked),
             Err(reason) => self.refuse(400, reason),
+        }
+    }
+
+    /// Begins an answer, and goes on with it a byte at a time until the client has enough.
+    fn drip(&mut self, beginning: &[u8]) -> io::Result<()> {
+        self.link.write_all(beginning)?;
+        loop {
+            let drop_at = Instant::now() + DRIP_INTERVAL;
+            self.wait(|| drop_at.checked_duration_since(Instant::now()))?;
+            self.link.write_all(b"a")?;
         }
     }
 
@@ -428,6 +440,11 @@ fn is_timeout(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
 }
+
+/// A stream whose first line is a comment that does not end.
+const DRIPPING_BODY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: ";
+/// How long a byte is waited for where they come one by one.
+const DRIP_INTERVAL: Duration = Duration::from_millis(20);
 
 const LOADING: &str = "it takes no requests";
 const NO_ROUTE: &str = "there is no such route";
