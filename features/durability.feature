@@ -158,6 +158,19 @@ Feature: Durability
     When the client reads /v2/tasks/{task}/events
     Then the client has seen a stream in order
 
+  Scenario: where nobody waits for the disk, a daemon that stops in order has written all the same
+    Given a daemon started with --durability async
+    And the client enqueues a task
+      | max_tokens | 5 |
+    And the client reads /v2/tasks/{task}/events
+    When the daemon receives SIGTERM
+    Then the daemon exits with code 0
+    When the daemon is started again with --durability async
+    And the client sends GET /v2/tasks/{task}
+    Then the body holds
+      | state      | "completed" |
+      | tokens_out | 5           |
+
   Scenario: what is not to survive does not
     Given a daemon started with --durability off
     And the client enqueues a task
