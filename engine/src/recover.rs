@@ -108,13 +108,7 @@ fn pool(
         let message = "no pool serves the task's model any more";
         return Err(ApiError::new(Code::PoolUnavailable, message));
     };
-    let engine = EngineSettings::Remote {
-        kind,
-        model: before.model.clone(),
-        version: None,
-        context_tokens: None,
-        process: None,
-    };
+    let engine = EngineSettings::of_workers(kind, before.model.clone(), None);
     Ok(bind::add_pool(
         shared,
         before.id.clone(),

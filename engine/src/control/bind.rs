@@ -412,13 +412,8 @@ fn new_pool(
         let message = "there are as many pools as may be; name one that exists";
         return Err(ApiError::new(Code::ReplicaExhausted, message).after(FULL_WAIT));
     }
-    let engine = EngineSettings::Remote {
-        kind: candidate.kind,
-        model: candidate.model.clone(),
-        version: candidate.engine_version.clone(),
-        context_tokens: None,
-        process: None,
-    };
+    let (model, version) = (candidate.model.clone(), candidate.engine_version.clone());
+    let engine = EngineSettings::of_workers(candidate.kind, model, version);
     Ok(add_pool(
         shared,
         candidate.pool_id.clone(),

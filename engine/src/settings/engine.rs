@@ -48,6 +48,17 @@ pub enum EngineSettings {
 }
 
 impl EngineSettings {
+    /// Servers of which no more is known than what workers say.
+    pub const fn of_workers(kind: EngineKind, model: String, version: Option<String>) -> Self {
+        Self::Remote {
+            kind,
+            model,
+            version,
+            context_tokens: None,
+            process: None,
+        }
+    }
+
     /// What it is.
     pub const fn kind(&self) -> EngineKind {
         match self {
