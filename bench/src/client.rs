@@ -85,12 +85,7 @@ impl Client {
     /// # Errors
     /// If the answer is not JSON, or there is none.
     pub fn post(&mut self, target: &str, body: &[u8]) -> Result<(u16, Value), Failure> {
-        let mut answer = Vec::new();
-        let status = self.exchange(Method::Post, target, body, |bytes| {
-            answer.extend_from_slice(bytes);
-            Ok(())
-        })?;
-        Ok((status, json(&answer)?))
+        self.ask(Method::Post, target, body)
     }
 
     /// Asks for JSON; the status, and what came.
@@ -98,8 +93,12 @@ impl Client {
     /// # Errors
     /// If the answer is not JSON, or there is none.
     pub fn get(&mut self, target: &str) -> Result<(u16, Value), Failure> {
+        self.ask(Method::Get, target, b"")
+    }
+
+    fn ask(&mut self, method: Method, target: &str, body: &[u8]) -> Result<(u16, Value), Failure> {
         let mut answer = Vec::new();
-        let status = self.exchange(Method::Get, target, b"", |bytes| {
+        let status = self.exchange(method, target, body, |bytes| {
             answer.extend_from_slice(bytes);
             Ok(())
         })?;

@@ -6,9 +6,9 @@
 //! Exit codes: 0 the promise held, 1 it was broken or nothing ran.
 
 use clap::Parser;
-use orchestratord_bench::Failure;
 use orchestratord_bench::client::Client;
 use orchestratord_bench::daemon::{Daemon, Folder, program};
+use orchestratord_bench::{Failure, breaches};
 use orchestratord_sched::prng::Prng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -27,8 +27,6 @@ const LIFE_MS: std::ops::RangeInclusive<u64> = 5..=250;
 const ROUNDING_MS: u64 = 3;
 /// How long what is left may take in the end.
 const LAST_LIFE: Duration = Duration::from_secs(60);
-/// Breaches that are printed; all are counted.
-const BREACHES_SHOWN: usize = 10;
 
 /// Kills a daemon again and again while tasks are submitted, read and canceled, and looks whether each
 /// that it accepted ends once, and as was said.
@@ -229,12 +227,5 @@ fn report(books: &Books) -> ExitCode {
         count(|known| matches!(known, Known::Canceled(_))),
         count(|known| *known == Known::Accepted)
     );
-    for breach in books.breaches.iter().take(BREACHES_SHOWN) {
-        println!("breach   {breach}");
-    }
-    println!("breaches {}", books.breaches.len());
-    match books.breaches.is_empty() && !books.known.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    breaches::report(&books.breaches, !books.known.is_empty())
 }

@@ -5,9 +5,9 @@
 //! file that is cut short. Exit codes: 0 the promise held, 1 it was broken or nothing ran.
 
 use clap::Parser;
-use orchestratord_bench::Failure;
 use orchestratord_bench::client::Client;
 use orchestratord_bench::daemon::Daemon;
+use orchestratord_bench::{Failure, breaches};
 use orchestratord_gpu::embedded::SHIPPED;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -24,8 +24,6 @@ const DRAIN_DEADLINE_MS: u64 = 600_000;
 const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 /// How soon a task that was refused is sent again. The advice is to wait longer; a storm is impatient.
 const IMPATIENCE: Duration = Duration::from_millis(5);
-/// Breaches that are printed; all are counted.
-const BREACHES_SHOWN: usize = 10;
 
 /// Drains and reloads a pool while streams are read from it, and counts what came of it.
 ///
@@ -251,13 +249,5 @@ fn report(counts: &Counts) -> ExitCode {
         .breaches
         .lock()
         .unwrap_or_else(|broken| broken.into_inner());
-    println!("breaches {}", breaches.len());
-    for breach in breaches.iter().take(BREACHES_SHOWN) {
-        println!("         {breach}");
-    }
-    if breaches.is_empty() && count(&counts.streams) > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    breaches::report(&breaches, count(&counts.streams) > 0)
 }

@@ -13,8 +13,9 @@ mod verdict;
 use clap::Parser;
 use orchestratord_bench::Failure;
 use orchestratord_bench::client::Client;
+use orchestratord_sched::prng::Prng;
 use pool::{Pool, REPLICAS};
-use request::{Draw, Request};
+use request::Request;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -150,12 +151,12 @@ impl Storm {
 
     /// Kills, each when about its share of the tasks is done and its victim has streams.
     fn rage(&self, pool: &Pool) -> Result<Vec<Kill>, Failure> {
-        let mut draw = Draw::new(self.arguments.seed);
+        let mut prng = Prng::new(self.arguments.seed, "kills");
         let share = (self.arguments.tasks / self.arguments.kills.max(1)).max(1);
         let mut kills = Vec::new();
         for turn in 0..self.arguments.kills {
-            let moment = turn * share + draw.below(share);
-            let replica = usize::from(draw.below(2) == 1);
+            let moment = turn * share + prng.within(0..=share - 1);
+            let replica = usize::from(prng.chance(0.5));
             self.until("no kill has its moment", || {
                 self.finished.load(Relaxed) >= moment && self.running[replica].load(Relaxed) > 0
             })?;

@@ -2,13 +2,12 @@
 
 use crate::Kill;
 use crate::stream::Outcome;
+use orchestratord_bench::breaches;
 use rustix::process::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Breaches that are printed; all are counted.
-const BREACHES_SHOWN: usize = 10;
 /// What a stream ends with whose engine has died after its first word.
 const CUT: &str = "WORKER_RESET";
 
@@ -118,14 +117,7 @@ impl Verdict {
             "texts    {} equal to an undisturbed engine's, {} cut short and equal so far",
             self.equal, self.prefixes
         );
-        println!("breaches {}", self.breaches.len());
-        for breach in self.breaches.iter().take(BREACHES_SHOWN) {
-            println!("         {breach}");
-        }
-        match self.breaches.is_empty() && self.ended > 0 {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        }
+        breaches::report(&self.breaches, self.ended > 0)
     }
 }
 
