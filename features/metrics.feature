@@ -79,6 +79,7 @@ Feature: Metrics
       | vram_used_bytes                     | gauge     | engine engine_version pool_id replica_id device   | |
       | model_state                         | gauge     | model_id state                                    | |
       | pool_ready                          | gauge     | pool_id                                           | |
+      | store_ready                         | gauge     |                                                   | |
       | active_leases                       | gauge     | pool_id                                           | |
       | latency_first_token_ms              | histogram | engine engine_version pool_id priority            | 50 100 150 200 300 500 750 1000 1500 2000 3000          |
       | latency_decode_ms                   | histogram | engine engine_version pool_id priority            | 250 500 1000 1500 2000 3000 4000 6000 8000 12000        |

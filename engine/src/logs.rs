@@ -11,6 +11,7 @@ use nvml_wrapper::error::NvmlError;
 use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
 
 use crate::{
     api::{catalog::Verdict, error::ApiError, whole_ms},
@@ -490,6 +491,57 @@ pub fn record_quarantined(table: &str, key: &str) {
         table,
         key,
         human = "A record of the store can't be read and was put aside.",
+    );
+}
+
+/// The store's disk works again.
+pub fn store_works(failed: u64) {
+    info!(
+        event = "store_works",
+        failed,
+        human = "The disk works again; what was owed to it is written.",
+    );
+}
+
+/// The store's file was found damaged.
+pub fn store_damaged(damaged: &Path) {
+    error!(
+        event = "store_damaged",
+        damaged = %damaged.display(),
+        human = "The store's file is damaged. What can be read of it goes on in a new one; the damaged one is kept. Look after the disk.",
+    );
+}
+
+/// Records of a table of a damaged store can't be read.
+pub fn table_damaged(table: &str, records: Option<u64>, read: usize, older: usize) {
+    let lost = records.map(|had| had.saturating_sub((read + older) as u64));
+    error!(
+        event = "table_damaged",
+        table,
+        records,
+        read,
+        older,
+        lost,
+        human = "Records of the store are lost, or are there only as they were before they were last written.",
+    );
+}
+
+/// A record of a damaged store is lost, and it is known which.
+pub fn record_lost(table: &str, key: &str) {
+    error!(
+        event = "record_lost",
+        table,
+        key,
+        human = "A record of the store is lost.",
+    );
+}
+
+/// A task of a damaged store may have been read of, and is not begun again.
+pub fn task_doubted(id: Uuid) {
+    error!(
+        event = "task_doubted",
+        job_id = %id,
+        human = "The store does not tell any more whether a task's text had begun, so it ends with an error.",
     );
 }
 

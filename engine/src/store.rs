@@ -3,8 +3,9 @@
 //! Shards never touch a file. They hand this thread closures ([`Store::ask`]) and wait, like for any
 //! other thread, for what is sent back. Whatever stands in the queue when the thread comes to it goes
 //! into one transaction, so the disk is waited for once a batch, however many wait; and nobody is
-//! answered before it has been. When the disk fails, the batch is undone, whoever waits is told
-//! `INTERNAL`, and the next batch opens the store anew: a disk that works again is used again.
+//! answered before it has been. When the disk fails, the batch is undone ([`disk`]), whoever waits is told
+//! `INTERNAL`, and the next batch opens the store anew: a disk that works again is used again. What
+//! nobody waits for is owed to the disk until then.
 //!
 //! What admission needs to know of the catalog is published after each commit
 //! ([`Store::catalog`]) and read without asking anybody.
@@ -12,14 +13,17 @@
 pub mod artifact;
 pub mod books;
 pub mod catalog;
+pub mod disk;
+pub mod pages;
 pub mod recovery;
+pub mod salvage;
 pub mod settings;
 pub mod task;
 pub mod transcript;
 pub mod verification;
 
 use std::{
-    iter,
+    iter, mem,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{
@@ -71,8 +75,8 @@ const BUSY_WAIT: Duration = Duration::from_secs(1);
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 /// How often an idle store looks for what has become too old.
 const TICK: Duration = Duration::from_secs(60);
-/// Pages kept in memory; the catalog is in memory anyway, and artifacts are read rarely.
-const CACHE_BYTES: usize = 16 << 20;
+/// How often a disk that has failed is tried while nobody asks for it.
+const RETRY: Duration = Duration::from_secs(1);
 /// The store's file in the data directory.
 const FILE: &str = "store.redb";
 
@@ -90,8 +94,8 @@ impl<E: Into<redb::Error>> From<E> for Fault {
 trait Work: Send {
     /// Does it; it counts only if the transaction is committed.
     fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault>;
-    /// Tells how it went.
-    fn settle(self: Box<Self>, store: &Store, committed: bool);
+    /// Tells how it went. What still has to be written is given back.
+    fn settle(self: Box<Self>, store: &Store, committed: bool) -> Option<Box<dyn Work>>;
 }
 
 enum Job {
@@ -122,16 +126,12 @@ where
         Ok(())
     }
 
-    fn settle(self: Box<Self>, _store: &Store, committed: bool) {
-        let broken = || {
-            Err(ApiError::new(
-                Code::Internal,
-                "the daemon's disk has failed",
-            ))
-        };
+    fn settle(self: Box<Self>, _store: &Store, committed: bool) -> Option<Box<dyn Work>> {
+        let broken = || Err(ApiError::disk_failed());
         let outcome = self.outcome.filter(|_| committed).unwrap_or_else(broken);
         // Whoever asked may have hung up.
         let _ = self.answer.send(outcome);
+        None
     }
 }
 
@@ -151,12 +151,19 @@ pub struct Store {
     is_hurried: AtomicBool,
     /// Ends that found the queue full, since the thread last looked.
     dropped: AtomicU64,
+    /// Batches that the disk has failed to take since it last took one.
+    failed: AtomicU64,
 }
 
 impl Store {
     /// The catalog as it is published now.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+
+    /// Whether the disk took what was last asked of it.
+    pub fn works(&self) -> bool {
+        self.failed.load(Relaxed) == 0
     }
 
     /// Has something done, and the outcome sent back once it is on the disk.
@@ -189,10 +196,14 @@ impl Store {
             }
             Ok(()) => {}
             Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => {
-                self.dropped.fetch_add(1, Relaxed);
-                work.settle(self, false);
+                self.drop_end(work.settle(self, false));
             }
         }
+    }
+
+    /// One that can't be written, and for which there is no room to wait.
+    fn drop_end(&self, end: Option<Box<dyn Work>>) {
+        self.dropped.fetch_add(u64::from(end.is_some()), Relaxed);
     }
 
     /// What has gathered is done now.
@@ -255,7 +266,9 @@ pub fn start(
     limits_of_files_are_errors()?;
     let path = data_dir.join(FILE);
     let unreadable = |fault: Fault| unusable(&path, &fault);
-    let database = open(&path).map_err(unreadable)?;
+    salvage::make_sound(&path).map_err(unreadable)?;
+    let head = Arc::default();
+    let database = disk::open(&path, &head).map_err(|error| unreadable(error.into()))?;
     let mut ledger = Ledger::load(&database, &settings).map_err(unreadable)?;
     let found = recovery::look(&database, &mut ledger, &settings).map_err(unreadable)?;
     let (jobs, queue) = bounded(JOBS_MAX);
@@ -270,13 +283,16 @@ pub fn start(
         is_gathering: AtomicBool::new(false),
         is_hurried: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
         settings,
     });
     let keeper = Keeper {
         store: Arc::clone(&store),
         path,
+        head,
         database: Some(database),
         ledger,
+        owed: Vec::new(),
         clock: Clock::start(),
     };
     let (ends, ended) = bounded(0);
@@ -315,11 +331,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartErr
     })
 }
 
-fn open(path: &Path) -> Result<Database, Fault> {
-    let mut builder = Database::builder();
-    Ok(builder.set_cache_size(CACHE_BYTES).create(path)?)
-}
-
 fn unusable(path: &Path, Fault(error): &Fault) -> StartError {
     let shown = path.display();
     let remedy = match **error {
@@ -342,10 +353,13 @@ fn unusable(path: &Path, Fault(error): &Fault) -> StartError {
 struct Keeper {
     store: Arc<Store>,
     path: PathBuf,
+    head: Arc<disk::Head>,
     /// Given up after a fault and opened anew for the next batch.
     database: Option<Database>,
     /// As it stands on the disk.
     ledger: Ledger,
+    /// What the disk has failed to take and must still be written, the oldest first.
+    owed: Vec<Box<dyn Work>>,
     clock: Clock,
 }
 
@@ -355,7 +369,8 @@ impl Keeper {
         let mut gathered_at = None;
         loop {
             let now = self.clock.elapsed();
-            let wait = gathered_at.map_or(TICK, |at: Duration| at.saturating_sub(now));
+            let idle = if self.store.works() { TICK } else { RETRY };
+            let wait = gathered_at.map_or(idle, |at: Duration| at.saturating_sub(now));
             let jobs = match queue.recv_timeout(wait) {
                 Ok(first) => iter::once(first)
                     .chain(queue.try_iter().take(JOBS_MAX - 1))
@@ -364,7 +379,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let (is_idle, mut closing, mut hurried) = (jobs.is_empty(), false, false);
-            let mut batch: Vec<_> = jobs
+            let asked: Vec<_> = jobs
                 .into_iter()
                 .filter_map(|job| match job {
                     Job::Work(work) => Some(work),
@@ -379,13 +394,15 @@ impl Keeper {
                     }
                 })
                 .collect();
-            if batch.is_empty() && !is_idle && !hurried && !closing {
+            if asked.is_empty() && !is_idle && !hurried && !closing {
                 gathered_at = gathered_at.or(Some(self.clock.elapsed() + GATHER));
                 continue;
             }
             gathered_at = None;
             self.store.is_gathering.store(false, SeqCst);
             self.store.is_hurried.store(false, SeqCst);
+            let mut batch = mem::take(&mut self.owed);
+            batch.extend(asked);
             batch.extend(gathering.try_iter().take(GATHERED_MAX));
             self.carry_out(batch);
             if closing {
@@ -397,43 +414,59 @@ impl Keeper {
     /// One transaction; the ledger moves on only if it is committed.
     fn carry_out(&mut self, mut batch: Vec<Box<dyn Work>>) {
         let attempt = panic::catch_unwind(AssertUnwindSafe(|| self.attempt(&mut batch)));
-        let mut forgotten = Vec::new();
-        let committed = match attempt {
-            Ok(Ok(mut ledger)) => {
-                forgotten.append(&mut ledger.forgotten);
-                self.ledger = ledger;
-                let catalog = Arc::clone(&self.ledger.catalog);
-                self.store.catalog.store(catalog);
-                true
-            }
+        match attempt {
+            Ok(Ok(ledger)) => self.move_on(ledger, batch),
             Ok(Err(Fault(error))) => {
-                self.database = None;
-                logs::store_failed(&error, batch.len());
-                false
+                if self.store.failed.fetch_add(1, Relaxed) == 0 {
+                    logs::store_failed(&error, batch.len());
+                }
+                let owed = self.undo(batch);
+                let room = GATHERED_MAX.min(owed.len());
+                let mut owed = owed.into_iter();
+                self.owed = owed.by_ref().take(room).collect();
+                owed.for_each(|end| self.store.drop_end(Some(end)));
             }
-            // The panic hook has logged it.
+            // The panic hook has logged it. What brought it about is not tried again.
             Err(_) => {
-                self.database = None;
-                false
+                for end in self.undo(batch) {
+                    self.store.drop_end(Some(end));
+                }
             }
-        };
-        let store = &self.store;
-        batch
-            .into_iter()
-            .for_each(|work| work.settle(store, committed));
-        for id in forgotten {
-            store.outcomes.remove(&id);
         }
-        let dropped = store.dropped.swap(0, Relaxed);
+        let dropped = self.store.dropped.swap(0, Relaxed);
         if dropped > 0 {
             logs::ends_dropped(dropped);
         }
     }
 
+    fn move_on(&mut self, mut ledger: Ledger, batch: Vec<Box<dyn Work>>) {
+        let forgotten = mem::take(&mut ledger.forgotten);
+        let store = &self.store;
+        store.catalog.store(Arc::clone(&ledger.catalog));
+        self.ledger = ledger;
+        for work in batch {
+            work.settle(store, true);
+        }
+        for id in forgotten {
+            store.outcomes.remove(&id);
+        }
+        match store.failed.swap(0, Relaxed) {
+            0 => {}
+            failed => logs::store_works(failed),
+        }
+    }
+
+    /// Whoever waits for the batch is told that it failed; what of it is owed.
+    fn undo(&mut self, batch: Vec<Box<dyn Work>>) -> Vec<Box<dyn Work>> {
+        self.database = None;
+        let settle = |work: Box<dyn Work>| work.settle(&self.store, false);
+        batch.into_iter().filter_map(settle).collect()
+    }
+
     fn attempt(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Ledger, Fault> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open(&self.path)?,
+            None => disk::open(&self.path, &self.head)?,
         };
         let mut ledger = self.ledger.clone();
         let transaction = database.begin_write()?;
@@ -443,8 +476,8 @@ impl Keeper {
             .try_for_each(|work| work.carry_out(&mut books))?;
         artifact::forget_old(&mut books)?;
 
-        // A batch that only read has nothing to wait for.
-        if books.is_changed() {
+        // A batch that only read has nothing to wait for, unless it is to show that the disk works.
+        if books.is_changed() || !self.store.works() {
             transaction.commit()?;
         } else {
             transaction.abort()?;

@@ -240,6 +240,11 @@ impl ApiError {
         Self::new(Code::TaskNotFound, "there is no such task")
     }
 
+    /// The sentence for what could not be written to the store.
+    pub fn disk_failed() -> Self {
+        Self::new(Code::Internal, "the daemon's disk has failed")
+    }
+
     /// The same, with the wait that `Retry-After` tells.
     pub fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);

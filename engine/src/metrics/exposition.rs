@@ -160,6 +160,7 @@ pub fn expose(
     catalog: &Catalog,
     devices: &[Device],
     shards: &PerShard<ShardCounters>,
+    store_works: bool,
     format: Format,
 ) -> String {
     let mut page = Page {
@@ -178,6 +179,7 @@ pub fn expose(
     placement::decisions(&mut page, shards);
     placement::candidates(&mut page, shards);
     steals(&mut page, shards);
+    store(&mut page, store_works);
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }
@@ -394,6 +396,13 @@ fn histogram<const N: usize>(
         family.count(format!("{name}_sum{{{labels}}}"), sum_ms);
         family.count(format!("{name}_count{{{labels}}}"), count);
     }
+}
+
+fn store(page: &mut Page, works: bool) {
+    let help = "1 if the disk took what was last asked of it, 0 while it fails.";
+    page.family("store_ready", "gauge", help, |family| {
+        family.count("store_ready".to_owned(), works.into());
+    });
 }
 
 fn steals(page: &mut Page, shards: &PerShard<ShardCounters>) {

@@ -23,7 +23,7 @@ pub const ARTIFACTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition:
 pub const ARTIFACT_AGES: TableDefinition<'_, u64, (u64, &str, &str, u64)> =
     TableDefinition::new("artifact_ages");
 /// Records that could not be read, by table and key, as they were found.
-const QUARANTINE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("quarantine");
+pub const QUARANTINE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("quarantine");
 
 /// How many artifacts there are, and how large they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -321,22 +321,22 @@ impl Work for Ended {
         end(books, record.id, &record.owner.to_string(), said(view))
     }
 
-    fn settle(self: Box<Self>, store: &Store, committed: bool) {
-        let Self {
-            record, view, kept, ..
-        } = *self;
+    /// Whoever waits for it waits for the disk once. Then it is owed: a task whose end is not known would run again in
+    /// the daemon's next life.
+    fn settle(mut self: Box<Self>, store: &Store, committed: bool) -> Option<Box<dyn Work>> {
         if committed {
-            if record.is_promised {
-                store.outcomes.insert(record.id);
+            if self.record.is_promised {
+                store.outcomes.insert(self.record.id);
             }
-            if let Some(id) = view.transcript_artifact_id {
+            if let Some(id) = self.view.transcript_artifact_id.take() {
                 // Its first transcript is its only one.
-                let _ = record.transcript.set(id);
+                let _ = self.record.transcript.set(id);
             }
         }
-        if let Some(kept) = kept {
+        if let Some(kept) = self.kept.take() {
             kept();
         }
+        (!committed).then_some(self)
     }
 }
 
@@ -348,7 +348,9 @@ impl Work for Begun {
         begin(books, self.0)
     }
 
-    fn settle(self: Box<Self>, _store: &Store, _committed: bool) {}
+    fn settle(self: Box<Self>, _store: &Store, committed: bool) -> Option<Box<dyn Work>> {
+        (!committed).then_some(self)
+    }
 }
 
 /// A promise that can't be held, on its way to the disk.
@@ -363,11 +365,11 @@ impl Work for GivenUp {
         end(books, self.promise.id, &self.promise.owner, view)
     }
 
-    // If it could not be written, it is tried again at the next start.
-    fn settle(self: Box<Self>, store: &Store, committed: bool) {
+    fn settle(self: Box<Self>, store: &Store, committed: bool) -> Option<Box<dyn Work>> {
         if committed {
             store.outcomes.insert(self.promise.id);
         }
+        (!committed).then_some(self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store as its callers see it, over a real file.
 
+mod damage;
 mod journal;
 
 use std::{fs, sync::mpsc};
@@ -107,7 +108,7 @@ fn a_record_that_can_t_be_read_is_put_aside_and_the_rest_is_served() {
     let artifact = put(&store, "a plan").unwrap();
     running.close();
     drop(store);
-    let database = open(&dir.path().join(FILE)).unwrap();
+    let database = disk::open(&dir.path().join(FILE), &Arc::default()).unwrap();
     let transaction = database.begin_write().unwrap();
     let mut models = transaction.open_table(MODELS).unwrap();
     models.insert("broken", b"{".as_slice()).unwrap();

@@ -43,7 +43,9 @@ impl Work for Looked {
         catalog::record(books, self)
     }
 
-    fn settle(self: Box<Self>, _store: &Store, _committed: bool) {}
+    fn settle(self: Box<Self>, _store: &Store, committed: bool) -> Option<Box<dyn Work>> {
+        (!committed).then_some(self)
+    }
 }
 
 /// Looks at one file after the other, for as long as the daemon lives.

@@ -4,6 +4,7 @@ use super::{Call, Outcome, Reply};
 use crate::{
     api::error::{ApiError, Code},
     shard::Shard,
+    store::settings::Durability,
 };
 
 /// `GET /livez`: the process answers.
@@ -17,6 +18,13 @@ pub(super) fn ready(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
         return Err(ApiError::new(
             Code::PoolDraining,
             "the daemon is shutting down",
+        ));
+    }
+    let store = &shard.shared.store;
+    if store.durability() == Durability::Fsync && !store.works() {
+        return Err(ApiError::new(
+            Code::PoolUnready,
+            "the daemon's disk has failed, so no task can be accepted",
         ));
     }
     if shard

@@ -68,7 +68,14 @@ pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let format = Format::accepted(&call.request.fields);
     let (pools, catalog) = (shard.shared.pools(), shard.shared.store.catalog());
     let devices = shard.shared.devices.fresh(shard.shared.clock.elapsed());
-    let text = metrics::expose(&pools, &catalog, &devices, &shard.shared.metrics, format);
+    let text = metrics::expose(
+        &pools,
+        &catalog,
+        &devices,
+        &shard.shared.metrics,
+        shard.shared.store.works(),
+        format,
+    );
     let reply = Reply::bytes(200, format.content_type(), text.into_bytes());
     Ok(Outcome::Reply(reply))
 }

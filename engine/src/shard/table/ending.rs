@@ -116,8 +116,7 @@ impl Table {
     pub fn break_promise(&mut self, id: Uuid) {
         match self.get(id) {
             Some(task) if !task.borrow().has_ended() && self.take_back(&task) => {
-                let error = ApiError::new(Code::Internal, "the daemon's disk has failed");
-                self.fail(&task, &error);
+                self.fail(&task, &ApiError::disk_failed());
                 self.reuse_slots();
             }
             Some(_) => {}

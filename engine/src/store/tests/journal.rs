@@ -7,7 +7,7 @@ use super::{
     *,
 };
 
-fn a_promise(id: u128, prompt: &str) -> Promise {
+pub(super) fn a_promise(id: u128, prompt: &str) -> Promise {
     Promise {
         id: Uuid::from_u128(id),
         number: 0,
@@ -33,19 +33,19 @@ fn a_promise(id: u128, prompt: &str) -> Promise {
     }
 }
 
-fn give(store: &Store, promise: Promise) {
+pub(super) fn give(store: &Store, promise: Promise) {
     told(store.promise(promise).unwrap()).unwrap();
 }
 
 /// As a task ends that was read to its end.
-fn complete(store: &Store, id: u128) {
+pub(super) fn complete(store: &Store, id: u128) {
     let id = Uuid::from_u128(id);
     let view = json!({"task_id": id, "state": "completed"});
     let ended = store.ask(move |books| task::end(books, id, "key:ann", view).map(Ok));
     told(ended.unwrap()).unwrap();
 }
 
-fn view(store: &Store, id: u128) -> Result<Value, ApiError> {
+pub(super) fn view(store: &Store, id: u128) -> Result<Value, ApiError> {
     let everybody = Keys::default().identify(None, Scope::Data).unwrap();
     let viewer = Viewer::from(&everybody);
     let asked = store.ask(move |books| task::find(books, Uuid::from_u128(id), &viewer));
@@ -158,7 +158,7 @@ fn a_promise_that_can_t_be_read_is_put_aside_and_the_others_are_held() {
     give(&store, a_promise(1, "tale"));
     running.close();
     drop(store);
-    let database = open(&dir.path().join(FILE)).unwrap();
+    let database = disk::open(&dir.path().join(FILE), &Arc::default()).unwrap();
     let transaction = database.begin_write().unwrap();
     let mut promises = transaction.open_table(PROMISES).unwrap();
     promises.insert(2, b"{\"id\":".as_slice()).unwrap();
