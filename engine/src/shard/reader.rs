@@ -29,11 +29,7 @@ use super::{
     exchange::{Errand, Exchange, Fate, Gone},
     task::Task,
 };
-use crate::{
-    api,
-    clock::Clock,
-    shared::{Shared, stage::Stage},
-};
+use crate::{api, clock::Clock, shared::Shared};
 
 /// A comment is sent after this much silence, so that no proxy takes the stream for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -75,22 +71,18 @@ pub(super) async fn read(
 ) -> Fate {
     let _open = OpenStream::new(shard);
     let Some(task) = shard.table.borrow().get(subscription.task) else {
-        return elsewhere(exchange, shard, subscription).await;
+        return elsewhere(shard, subscription);
     };
     let mut reader = Attached::new(shard, &task, subscription.cursor);
     match reader.follow(exchange).await {
         Ok(Way::End) => exchange.finish().await.into(),
         Ok(Way::Moved) => {
             let cursor = reader.cursor;
-            elsewhere(
-                exchange,
-                shard,
-                Subscription {
-                    cursor,
-                    ..subscription
-                },
-            )
-            .await
+            let subscription = Subscription {
+                cursor,
+                ..subscription
+            };
+            elsewhere(shard, subscription)
         }
         Err(Gone) => Fate::Gone,
     }
@@ -125,16 +117,12 @@ async fn until(task: &RefCell<Task>, limit: Duration, is_so: impl Fn(&Task) -> b
 }
 
 /// The task is not here: it moved while the reader was on its way, or it was forgotten.
-async fn elsewhere(
-    exchange: &mut impl Exchange,
-    shard: &Rc<Shard>,
-    subscription: Subscription,
-) -> Fate {
+fn elsewhere(shard: &Rc<Shard>, subscription: Subscription) -> Fate {
     match shard.shared.directory.home(subscription.task) {
         Some(home) => Fate::Moves(home, Errand::Read(subscription)),
-        // It waits for the daemon's next life: the stream is cut and not ended, so that its reader comes back.
-        None if shard.shared.stages.now() >= Stage::Ending => Fate::Gone,
-        None => exchange.finish().await.into(),
+        // It waits for the daemon's next life, or has ended elsewhere and was forgotten: the stream is cut and not
+        // ended, so that its reader comes back.
+        None => Fate::Gone,
     }
 }
 
