@@ -74,10 +74,12 @@ pub enum Message {
         /// The pool.
         pool: Arc<Pool>,
     },
-    /// The end of this task is on the disk, or never will be.
+    /// The end of this task is on the disk, or the disk has failed to take it.
     Kept {
         /// The task.
         task: Uuid,
+        /// Whether it is there.
+        is_on_disk: bool,
     },
     /// This task could not be written down when it was accepted.
     BreakPromise {
@@ -158,7 +160,7 @@ fn handle(shard: &Rc<Shard>, message: Message) {
         Message::Abandoned { task } => shard.table.borrow_mut().abandoned_elsewhere(task),
         Message::LookForWork { pool } => shard.table.borrow_mut().look_for_work(&pool),
         Message::MoveTasks { pool } => shard.table.borrow_mut().move_away(&pool),
-        Message::Kept { task } => shard.table.borrow_mut().kept(task),
+        Message::Kept { task, is_on_disk } => shard.table.borrow_mut().kept(task, is_on_disk),
         Message::BreakPromise { task } => shard.table.borrow_mut().break_promise(task),
         Message::EndTasks { pools, error } => shard.table.borrow_mut().end_tasks(&pools, &error),
         // Nobody waits any more: the daemon is stopping.

@@ -97,6 +97,17 @@ pub struct Ending {
     ended: Instant,
 }
 
+/// How far the end of a task is on its way to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeping {
+    /// It is there, or it has not ended, or it is not to go there.
+    Settled,
+    /// Its readers wait for it.
+    Awaited,
+    /// The disk has failed to take it, and is tried again.
+    Owed,
+}
+
 /// One task at home.
 pub struct Task {
     /// What was decided at admission.
@@ -116,8 +127,7 @@ pub struct Task {
     state: TaskState,
     /// A thief has it: readers go on to the directory's answer.
     moved: bool,
-    /// Its end is on its way to the disk.
-    is_being_kept: bool,
+    keeping: Keeping,
     readers: usize,
     /// Readers in the middle of a write.
     writes: usize,
@@ -137,7 +147,7 @@ impl Task {
             abandoned: false,
             state: TaskState::Queued,
             moved: false,
-            is_being_kept: false,
+            keeping: Keeping::Settled,
             readers: 0,
             writes: 0,
             waiting: Vec::new(),
@@ -162,22 +172,30 @@ impl Task {
     /// Its end is on its way to the disk, and its readers have to wait for it until it is there: unless they
     /// are told of a cancel, which takes nothing back.
     pub fn await_keeping(&mut self, is_canceled: bool) {
-        self.is_being_kept = true;
+        self.keeping = Keeping::Awaited;
         if !is_canceled {
             self.log.hold();
         }
     }
 
-    /// Its end is on the disk, or never will be.
-    pub fn kept(&mut self) {
-        self.is_being_kept = false;
+    /// Its end is on the disk, or the disk has failed to take it: nobody waits any more.
+    pub fn kept(&mut self, is_on_disk: bool) {
+        self.keeping = match is_on_disk {
+            true => Keeping::Settled,
+            false => Keeping::Owed,
+        };
         self.log.release();
         self.wake_readers();
     }
 
-    /// Whether its end is on its way to the disk.
+    /// Whether its end is on its way to the disk, and somebody waits for that.
     pub fn is_being_kept(&self) -> bool {
-        self.is_being_kept
+        self.keeping == Keeping::Awaited
+    }
+
+    /// Whether the disk has its end, as far as it is to have it.
+    pub fn is_settled(&self) -> bool {
+        self.keeping == Keeping::Settled
     }
 
     /// A thief has it: its readers are told.

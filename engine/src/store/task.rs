@@ -291,8 +291,8 @@ fn said(view: &TaskView) -> Value {
     serde_json::to_value(view).expect("our own types have string keys and serialize infallibly")
 }
 
-/// Told when an end is on the disk, or could not be written.
-pub type Kept = Box<dyn FnOnce() + Send>;
+/// Told whether an end is on the disk: each time that it was tried.
+pub type Kept = Box<dyn Fn(bool) + Send>;
 
 /// A task that has ended, on its way to the disk.
 pub struct Ended {
@@ -333,8 +333,8 @@ impl Work for Ended {
                 let _ = self.record.transcript.set(id);
             }
         }
-        if let Some(kept) = self.kept.take() {
-            kept();
+        if let Some(kept) = &self.kept {
+            kept(committed);
         }
         (!committed).then_some(self)
     }

@@ -16,6 +16,7 @@ use crate::{
     },
     shared::{readiness, record::TaskRecord, replica::Order, snapshot::PoolKey},
     store::{
+        GATHERED_MAX,
         settings::{Durability, Transcripts},
         task::{Ended, Kept},
     },
@@ -99,17 +100,18 @@ impl Table {
 
     fn when_kept(&self, task: Uuid) -> Kept {
         let (shared, me) = (Arc::clone(&self.shared), self.me.0);
-        Box::new(move || {
-            readiness::tell(&shared, me, Message::Kept { task });
+        Box::new(move |is_on_disk| {
+            readiness::tell(&shared, me, Message::Kept { task, is_on_disk });
             shared.mailboxes[me].ring();
         })
     }
 
-    /// The end of a task is on the disk, or never will be: its readers may have it.
-    pub fn kept(&mut self, id: Uuid) {
+    /// The end of a task is on the disk, or the disk has failed to take it: its readers may have it.
+    pub fn kept(&mut self, id: Uuid, is_on_disk: bool) {
         if let Some(task) = self.get(id) {
-            task.borrow_mut().kept();
+            task.borrow_mut().kept(is_on_disk);
         }
+        self.forget_old();
     }
 
     /// A promise could not be written down, and its caller was told that there is none.
@@ -139,19 +141,32 @@ impl Table {
         sessions.end_turn(&record.owner, turn, now, tokens.into(), time);
     }
 
-    /// Keeps the ended task readable and forgets the oldest when there are too many.
+    /// Keeps the ended task readable.
     fn retain(&mut self, id: Uuid) {
         self.ended.push_back(id);
-        while self.ended.len() > self.shared.limits().finished_tasks_max {
-            let Some(oldest) = self.ended.pop_front() else {
-                return;
-            };
+        self.forget_old();
+    }
+
+    /// Forgets the oldest of those that have ended when there are too many. None whose end the disk does not have
+    /// yet, where it can be looked up from then on, as long as the disk may still take it.
+    fn forget_old(&mut self) {
+        let max = self.shared.limits().finished_tasks_max;
+        while self.ended.len() > max
+            && let Some(oldest) = self.ended.front().copied()
+            && (self.is_settled(oldest) || self.ended.len() > max + GATHERED_MAX)
+        {
+            self.ended.pop_front();
             if let Some(forgotten) = self.tasks.remove(&oldest) {
                 // Its readers wait for nobody else.
-                forgotten.borrow_mut().kept();
+                forgotten.borrow_mut().kept(false);
             }
             self.shared.directory.forget(oldest);
         }
+    }
+
+    fn is_settled(&self, id: Uuid) -> bool {
+        let task = self.tasks.get(&id);
+        task.is_none_or(|task| task.borrow().is_settled())
     }
 
     /// Ends a task because nobody wants it any more.
