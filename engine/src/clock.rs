@@ -4,10 +4,21 @@
 //! from. One [`Clock`] is made at start-up and copied to every thread, so that all instants in
 //! the process count from the same zero.
 
+#[cfg(test)]
+pub mod hands;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orchestratord_sched::Instant;
 use uuid::Uuid;
+
+/// How maps whose keys callers choose are hashed: as nobody can foresee, so that nobody can make them slow.
+#[cfg(not(test))]
+pub type Hashing = std::hash::RandomState;
+
+/// The same every time, so that a simulated world is decided by its seed.
+#[cfg(test)]
+pub type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 /// Nanoseconds since the daemon's start, and the calendar beside them.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +36,10 @@ impl Clock {
 
     /// Time since the zero, monotonic.
     pub fn elapsed(self) -> Duration {
+        #[cfg(test)]
+        if let Some(held) = hands::held() {
+            return held.elapsed;
+        }
         self.zero.elapsed()
     }
 
@@ -36,6 +51,10 @@ impl Clock {
 
 /// Milliseconds since 1970, for what people and other machines read.
 pub fn unix_ms() -> u64 {
+    #[cfg(test)]
+    if let Some(held) = hands::held() {
+        return held.unix_ms;
+    }
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -36,6 +36,8 @@ pub mod roots;
 pub mod settings;
 pub mod shard;
 pub mod shared;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod trace;
 pub mod trust;

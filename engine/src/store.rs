@@ -18,6 +18,8 @@ pub mod pages;
 pub mod recovery;
 pub mod salvage;
 pub mod settings;
+#[cfg(test)]
+pub mod stepped;
 pub mod task;
 pub mod transcript;
 pub mod verification;
@@ -25,7 +27,7 @@ pub mod verification;
 use std::{
     iter, mem,
     panic::{self, AssertUnwindSafe},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{
@@ -65,7 +67,7 @@ pub const JOBS_MAX: usize = 4096;
 /// Verifications that may wait: each reads a file of gigabytes.
 const VERIFICATIONS_MAX: usize = 64;
 /// Ends of tasks that may gather: each holds at most a task's log.
-const GATHERED_MAX: usize = 4096;
+pub const GATHERED_MAX: usize = 4096;
 /// How long they gather before they are written if nobody waits for one: the disk has other things to
 /// do than to be waited for once a task.
 const GATHER: Duration = Duration::from_millis(100);
@@ -267,10 +269,46 @@ pub fn start(
     let path = data_dir.join(FILE);
     let unreadable = |fault: Fault| unusable(&path, &fault);
     salvage::make_sound(&path).map_err(unreadable)?;
-    let head = Arc::default();
-    let database = disk::open(&path, &head).map_err(|error| unreadable(error.into()))?;
-    let mut ledger = Ledger::load(&database, &settings).map_err(unreadable)?;
-    let found = recovery::look(&database, &mut ledger, &settings).map_err(unreadable)?;
+    let (head, file) = (Arc::default(), path.clone());
+    let open = Box::new(move || Ok(disk::open(&file, &head)?));
+    let Parts {
+        keeper,
+        queue,
+        gathering,
+        files,
+        promises,
+    } = assemble(open, settings).map_err(unreadable)?;
+    let store = Arc::clone(&keeper.store);
+    let (ends, ended) = bounded(0);
+    spawn("store", move || {
+        let _ends = ends;
+        keeper.serve(&queue, &gathering);
+    })?;
+    let verified = Arc::clone(&store);
+    spawn("verify", move || verification::serve(&verified, &files))?;
+    let running = Running {
+        store: Arc::clone(&store),
+        ended,
+    };
+    Ok((store, running, promises))
+}
+
+/// How the database is opened, at the start and after a fault.
+type Open = Box<dyn Fn() -> Result<Database, Fault> + Send>;
+
+/// The store before its threads run.
+struct Parts {
+    keeper: Keeper,
+    queue: Receiver<Job>,
+    gathering: Receiver<Box<dyn Work>>,
+    files: Receiver<Verification>,
+    promises: Vec<Promise>,
+}
+
+fn assemble(open: Open, settings: StoreSettings) -> Result<Parts, Fault> {
+    let database = open()?;
+    let mut ledger = Ledger::load(&database, &settings)?;
+    let found = recovery::look(&database, &mut ledger, &settings)?;
     let (jobs, queue) = bounded(JOBS_MAX);
     let (gathered, gathering) = bounded(GATHERED_MAX);
     let (verifications, files) = bounded(VERIFICATIONS_MAX);
@@ -287,26 +325,20 @@ pub fn start(
         settings,
     });
     let keeper = Keeper {
-        store: Arc::clone(&store),
-        path,
-        head,
+        store,
+        open,
         database: Some(database),
         ledger,
         owed: Vec::new(),
         clock: Clock::start(),
     };
-    let (ends, ended) = bounded(0);
-    spawn("store", move || {
-        let _ends = ends;
-        keeper.serve(&queue, &gathering);
-    })?;
-    let verified = Arc::clone(&store);
-    spawn("verify", move || verification::serve(&verified, &files))?;
-    let running = Running {
-        store: Arc::clone(&store),
-        ended,
-    };
-    Ok((store, running, found.promises))
+    Ok(Parts {
+        keeper,
+        queue,
+        gathering,
+        files,
+        promises: found.promises,
+    })
 }
 
 /// A limit on the size of files (RLIMIT_FSIZE) is told by a signal that kills, unless somebody
@@ -352,8 +384,7 @@ fn unusable(path: &Path, Fault(error): &Fault) -> StartError {
 /// What the thread owns.
 struct Keeper {
     store: Arc<Store>,
-    path: PathBuf,
-    head: Arc<disk::Head>,
+    open: Open,
     /// Given up after a fault and opened anew for the next batch.
     database: Option<Database>,
     /// As it stands on the disk.
@@ -399,16 +430,21 @@ impl Keeper {
                 continue;
             }
             gathered_at = None;
-            self.store.is_gathering.store(false, SeqCst);
-            self.store.is_hurried.store(false, SeqCst);
-            let mut batch = mem::take(&mut self.owed);
-            batch.extend(asked);
-            batch.extend(gathering.try_iter().take(GATHERED_MAX));
-            self.carry_out(batch);
+            self.carry_out_all(asked, gathering);
             if closing {
                 return;
             }
         }
+    }
+
+    /// Carries out what is owed, what is asked and what has gathered.
+    fn carry_out_all(&mut self, asked: Vec<Box<dyn Work>>, gathering: &Receiver<Box<dyn Work>>) {
+        self.store.is_gathering.store(false, SeqCst);
+        self.store.is_hurried.store(false, SeqCst);
+        let mut batch = mem::take(&mut self.owed);
+        batch.extend(asked);
+        batch.extend(gathering.try_iter().take(GATHERED_MAX));
+        self.carry_out(batch);
     }
 
     /// One transaction; the ledger moves on only if it is committed.
@@ -466,7 +502,7 @@ impl Keeper {
     fn attempt(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Ledger, Fault> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => disk::open(&self.path, &self.head)?,
+            None => (self.open)()?,
         };
         let mut ledger = self.ledger.clone();
         let transaction = database.begin_write()?;

@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     api::error::{ApiError, Code},
+    clock::Hashing,
     logs,
     metrics::{PoolCounters, RejectReason, ReplicaCounters, ShardCounters},
     shared::{
@@ -66,8 +67,8 @@ pub struct Table {
     shared: Arc<Shared>,
     /// Made when the first task comes for the pool, so that pools may come while the shard runs.
     lanes: HashMap<PoolKey, Lane>,
-    tasks: HashMap<Uuid, Shown>,
-    running: HashMap<SequenceKey, Shown>,
+    tasks: HashMap<Uuid, Shown, Hashing>,
+    running: HashMap<SequenceKey, Shown, Hashing>,
     /// Ended tasks, oldest first; the oldest is forgotten when there are too many.
     ended: VecDeque<Uuid>,
     sequences: u64,
@@ -86,8 +87,8 @@ impl Table {
             asks,
             me,
             lanes: HashMap::new(),
-            tasks: HashMap::new(),
-            running: HashMap::new(),
+            tasks: HashMap::default(),
+            running: HashMap::default(),
             ended: VecDeque::new(),
             sequences: 0,
             slots_in_hand: Vec::new(),
@@ -99,6 +100,12 @@ impl Table {
     /// The task, if this shard is its home.
     pub fn get(&self, id: Uuid) -> Option<Shown> {
         self.tasks.get(&id).cloned()
+    }
+
+    /// Every task that stands here.
+    #[cfg(test)]
+    pub fn all(&self) -> impl Iterator<Item = &Shown> {
+        self.tasks.values()
     }
 
     /// A submission was turned away.
@@ -198,7 +205,13 @@ impl Table {
                         pool: Arc::clone(pool),
                     },
                 );
-                self.put(Task::new(Arc::clone(&record), Phase::Queued(ticket)))
+                let before = self.get(record.id);
+                let task = self.put(Task::new(Arc::clone(&record), Phase::Queued(ticket)));
+                if let Some(before) = before {
+                    // It comes back before this shard has heard that it was stolen, and failed elsewhere.
+                    self.depart(&before);
+                }
+                task
             }
         };
         let lease = self.prefer(pool, &record, lease);
@@ -284,16 +297,23 @@ impl Table {
 
     /// A thief took one of our tasks: its readers follow it, and the runway is filled again.
     pub fn stolen(&mut self, id: Uuid, pool: &Arc<Pool>) {
-        if let Some(task) = self.tasks.remove(&id) {
-            let mut task = task.borrow_mut();
-            task.leave();
-            if task.abandoned
-                && let Some(home) = self.shared.directory.home(id)
-            {
-                self.outbox.send(home, Message::Abandoned { task: id });
-            }
+        let is_back = self.shared.directory.home(id) == Some(self.me);
+        if !is_back && let Some(task) = self.tasks.remove(&id) {
+            self.depart(&task);
         }
         self.refill(pool);
+    }
+
+    /// The task lives elsewhere now, or here anew.
+    fn depart(&mut self, task: &Shown) {
+        let mut task = task.borrow_mut();
+        task.leave();
+        let id = task.record.id;
+        if task.abandoned
+            && let Some(home) = self.shared.directory.home(id)
+        {
+            self.outbox.send(home, Message::Abandoned { task: id });
+        }
     }
 
     /// Lays out those whose turn it is, and looks for slots for them.

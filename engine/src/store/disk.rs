@@ -55,7 +55,10 @@ pub fn open(path: &Path, head: &Arc<Head>) -> Result<Database, DatabaseError> {
     open_in(file, head)
 }
 
-fn open_in(file: impl StorageBackend, head: &Arc<Head>) -> Result<Database, DatabaseError> {
+pub(super) fn open_in(
+    file: impl StorageBackend,
+    head: &Arc<Head>,
+) -> Result<Database, DatabaseError> {
     let disk = Disk {
         file,
         head: Arc::clone(head),

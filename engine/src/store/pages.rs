@@ -164,7 +164,7 @@ impl<'f> Pages<'f> {
                     &mut |name, definition| match Table::parse(definition) {
                         Some(table) => {
                             let name = String::from_utf8_lossy(name).into_owned();
-                            drop(tables.found.insert(name, table));
+                            tables.found.insert(name, table);
                         }
                         None => are_known = false,
                     },
