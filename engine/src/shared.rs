@@ -1,5 +1,6 @@
 //! The only state that several threads touch. Everything else is single-threaded.
 
+pub mod bell;
 pub mod catalog;
 pub mod device;
 pub mod directory;

@@ -32,7 +32,7 @@ use std::{
         Arc,
         atomic::{
             AtomicBool, AtomicU64,
-            Ordering::{Relaxed, SeqCst},
+            Ordering::Relaxed,
         },
     },
     thread,
@@ -58,7 +58,7 @@ use crate::{
     clock::Clock,
     logs,
     settings::StartError,
-    shared::catalog::Catalog,
+    shared::{bell::Bell, catalog::Catalog},
 };
 
 /// Jobs that may wait: each holds at most a request's body. Most are promises of tasks, of which there
@@ -147,10 +147,10 @@ pub struct Store {
     jobs: Sender<Job>,
     gathered: Sender<Box<dyn Work>>,
     verifications: Sender<Verification>,
-    /// Whether the thread has been told that ends gather.
-    is_gathering: AtomicBool,
-    /// Whether it has been told that somebody waits for one.
-    is_hurried: AtomicBool,
+    /// Ends gather.
+    gathering: Bell,
+    /// Somebody waits for one of them.
+    hurry: Bell,
     /// Ends that found the queue full, since the thread last looked.
     dropped: AtomicU64,
     /// Batches that the disk has failed to take since it last took one.
@@ -193,9 +193,7 @@ impl Store {
     fn gather(&self, work: Box<dyn Work>) {
         match self.gathered.try_send(work) {
             // The first to gather; if the store is too busy to hear of it, it will look anyway.
-            Ok(()) if !self.is_gathering.swap(true, SeqCst) => {
-                drop(self.jobs.try_send(Job::Gathering));
-            }
+            Ok(()) if self.gathering.ring() => drop(self.jobs.try_send(Job::Gathering)),
             Ok(()) => {}
             Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => {
                 self.drop_end(work.settle(self, false));
@@ -210,7 +208,7 @@ impl Store {
 
     /// What has gathered is done now.
     fn hurry(&self) {
-        if !self.is_hurried.swap(true, SeqCst) {
+        if self.hurry.ring() {
             // Full: a batch is about to begin, and takes what has gathered along.
             let _ = self.jobs.try_send(Job::Hurry);
         }
@@ -318,8 +316,8 @@ fn assemble(open: Open, settings: StoreSettings) -> Result<Parts, Fault> {
         jobs,
         gathered,
         verifications,
-        is_gathering: AtomicBool::new(false),
-        is_hurried: AtomicBool::new(false),
+        gathering: Bell::new(),
+        hurry: Bell::new(),
         dropped: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         settings,
@@ -439,8 +437,8 @@ impl Keeper {
 
     /// Carries out what is owed, what is asked and what has gathered.
     fn carry_out_all(&mut self, asked: Vec<Box<dyn Work>>, gathering: &Receiver<Box<dyn Work>>) {
-        self.store.is_gathering.store(false, SeqCst);
-        self.store.is_hurried.store(false, SeqCst);
+        self.store.gathering.answer();
+        self.store.hurry.answer();
         let mut batch = mem::take(&mut self.owed);
         batch.extend(asked);
         batch.extend(gathering.try_iter().take(GATHERED_MAX));

@@ -1,26 +1,24 @@
-//! A bounded lock-free queue from many threads to one, with one wake a batch.
-//!
-//! **The wake protocol.** A sender pushes and then sets `rung`; only the sender that finds it
-//! clear wakes the receiver, so that a batch costs one wake however many senders there are. The
-//! receiver clears `rung` *before* it looks. Suppose a sender finds `rung` set and does not wake:
-//! its swap read a value that the receiver had not cleared yet, so the receiver's clearing swap
-//! comes later in the order of that word, reads the sender's (release) write, and therefore sees
-//! the pushed message. No message is slept over.
+//! A bounded lock-free queue from many threads to one, with one wake a batch ([`Bell`]).
 
 use std::{
     future::poll_fn,
-    sync::atomic::{AtomicBool, Ordering::AcqRel},
     task::{Context, Poll},
 };
 
+#[cfg(not(loom))]
 use atomic_waker::AtomicWaker;
+#[cfg(not(loom))]
 use crossbeam::queue::ArrayQueue;
+
+use super::bell::Bell;
+#[cfg(loom)]
+use super::model::{ArrayQueue, AtomicWaker};
 
 /// Many senders, one receiver.
 pub struct Ring<M> {
     messages: ArrayQueue<M>,
-    /// Set by senders after a push, cleared by the receiver before it looks.
-    rung: AtomicBool,
+    /// Rung by senders after a push, answered by the receiver before it looks.
+    bell: Bell,
     receiver: AtomicWaker,
 }
 
@@ -33,7 +31,7 @@ impl<M> Ring<M> {
     pub fn new(capacity: usize) -> Self {
         Self {
             messages: ArrayQueue::new(capacity),
-            rung: AtomicBool::new(false),
+            bell: Bell::new(),
             receiver: AtomicWaker::new(),
         }
     }
@@ -49,7 +47,7 @@ impl<M> Ring<M> {
 
     /// Wakes the receiver, once a batch.
     pub fn ring(&self) {
-        if !self.rung.swap(true, AcqRel) {
+        if self.bell.ring() {
             self.receiver.wake();
         }
     }
@@ -61,7 +59,7 @@ impl<M> Ring<M> {
 
     fn poll_wait(&self, context: &Context<'_>) -> Poll<()> {
         self.receiver.register(context.waker());
-        self.rung.swap(false, AcqRel);
+        self.bell.answer();
         match self.messages.is_empty() {
             true => Poll::Pending,
             false => Poll::Ready(()),
@@ -85,7 +83,7 @@ impl<M> Ring<M> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::{sync::Arc, thread};
 
