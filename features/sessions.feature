@@ -142,3 +142,84 @@ Feature: Session management
       | policy_label   | "rate_limit" |
       | retriable      | true         |
       | retry_after_ms | at least 1   |
+
+  Scenario: a session goes on after a crash, but for its cache
+    Given a daemon started with --session-tokens-budget 1000 --session-turns-max 2 --mock-first-token-ms 5
+    And the client enqueues the task first
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+      | max_tokens | 100                                    |
+      | prompt     | "Once"                                 |
+    And the client reads /v2/tasks/{first}/events
+    When the daemon is killed
+    And the daemon is started again with --session-tokens-budget 5000 --session-turns-max 2
+    And the client sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the body holds
+      | turns                   | 1          |
+      | ttl_ms_remaining        | at least 1 |
+      | tokens_budget_remaining | 899        |
+      | kv_bytes                | 0          |
+      | kv_warmth               | 0.0        |
+    When the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+    And the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+    Then the answer is 429 BUDGET_EXHAUSTED
+
+  Scenario: a turn that waits through a crash counts once, and is paid for once
+    Given a daemon started with --session-tokens-budget 1000 --slots 1 --mock-tokens-per-s 20
+    And the client enqueues the task first
+      | max_tokens | 5000 |
+    And Ann opens /v2/tasks/{first}/events
+    And Ann has received 1 token
+    And the client enqueues the task second
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+      | max_tokens | 100                                    |
+    When the daemon is killed
+    And the daemon is started again with --slots 1 --mock-first-token-ms 600000
+    And the client sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the body holds
+      | turns                   | 1   |
+      | tokens_budget_remaining | 900 |
+    When the client sends POST /v2/tasks/{second}/cancel
+    And the daemon is killed
+    And the daemon is started again with --slots 1
+    And the client sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the body holds
+      | turns                   | 1    |
+      | tokens_budget_remaining | 1000 |
+
+  Scenario: a session that was deleted stays so after a crash, whatever was under way in it
+    Given a daemon started with --slots 1 --mock-tokens-per-s 20
+    And the client enqueues the task first
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+      | max_tokens | 5000                                   |
+    And the client enqueues the task second
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+      | max_tokens | 5                                      |
+    And the client sends DELETE /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    When the daemon is killed
+    And the daemon is started again with --slots 1
+    And the client sends POST /v2/tasks/{first}/cancel
+    And the client reads /v2/tasks/{second}/events
+    And the client sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the answer is 404 NOT_FOUND
+
+  Scenario: a session whose time is over while no daemon runs is forgotten
+    Given a daemon started with --session-ttl-ms 600000
+    And the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+    And the client reads /v2/tasks/{task}/events
+    When the daemon is killed
+    And the daemon is started again with --session-ttl-ms 1
+    And the client sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the answer is 404 NOT_FOUND
+
+  Scenario: where tasks are not to survive, sessions don't
+    Given a daemon started with --durability off
+    And the client enqueues a task
+      | session_id | "9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11" |
+    And the client reads /v2/tasks/{task}/events
+    When the daemon is killed
+    And the daemon is started again with --durability off
+    And the client sends GET /v2/sessions/9b2d6a70-6d3f-4d0e-8a0a-0c8f0c1a7e11
+    Then the answer is 404 NOT_FOUND

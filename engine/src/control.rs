@@ -187,7 +187,8 @@ fn steer(
         if now - measured >= TICK {
             measured = now;
             rates.measure(shared);
-            shared.sessions.sweep(shared.clock.now());
+            let over = shared.sessions.sweep(shared.clock.now());
+            shared.store.expired(over);
         }
     }
 }

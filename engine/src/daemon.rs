@@ -61,7 +61,7 @@ impl Daemon {
             .map(|pool| provision::pool(pool.clone(), shards, None))
             .unzip();
         let (sender, commands) = bounded(COMMANDS_MAX);
-        let (store, keeping, promises) = store::start(&fixed.data_dir, fixed.store.clone())?;
+        let (store, keeping, left) = store::start(&fixed.data_dir, fixed.store.clone())?;
         let shared = Arc::new(Shared {
             addr: machine.addr,
             clock: Clock::start(),
@@ -80,7 +80,7 @@ impl Daemon {
             limits: ArcSwap::from_pointee(limits),
         });
         let (listens, listening) = mpsc::channel();
-        let running = recover::tasks(&shared, promises)
+        let running = recover::tasks(&shared, left)
             .into_iter()
             .enumerate()
             .map(|(index, tasks)| {

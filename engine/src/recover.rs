@@ -1,4 +1,4 @@
-//! Tasks of an earlier life of the daemon: each finds its pool again and waits there.
+//! Tasks of an earlier life of the daemon: each finds its session and its pool again and waits there.
 //!
 //! This happens before anybody is listened to, so that nobody sees the daemon without them. Pools may be
 //! others than before: a task goes to the pool that it waited for, or to one of its model, or to one that
@@ -27,12 +27,19 @@ use crate::{
         record::{TaskRecord, Tried},
         snapshot::Pool,
     },
-    store::task::{PoolName, Promise},
+    store::{
+        Left,
+        task::{PoolName, Promise},
+    },
     trace::TraceId,
 };
 
-/// The tasks that each shard is home to from now on, the oldest first.
-pub fn tasks(shared: &Shared, promises: Vec<Promise>) -> Vec<Vec<Arc<TaskRecord>>> {
+/// The tasks that each shard is home to from now on, the oldest first. Sessions go on, whether a task waits in
+/// them or not.
+pub fn tasks(shared: &Shared, left: Left) -> Vec<Vec<Arc<TaskRecord>>> {
+    let Left { promises, sessions } = left;
+    let now = shared.clock.now();
+    shared.sessions.recall(sessions, now, clock::unix_ms());
     let shards = shared.mailboxes.len();
     let mut homes: Vec<Vec<_>> = vec![Vec::new(); shards];
     for (number, promise) in promises.into_iter().enumerate() {
@@ -60,10 +67,9 @@ fn record(shared: &Shared, promise: &Promise) -> Result<TaskRecord, ApiError> {
     let pool = pool(shared, &submission, &promise.pool)?;
     let (now, now_unix_ms) = (shared.clock.now(), clock::unix_ms());
     let until = |unix_ms: u64| now + Duration::from_millis(unix_ms.saturating_sub(now_unix_ms));
-    // A session that can't afford the turn any more has had it: it was granted before.
-    let turn = submission.session_id.and_then(|session_id| {
+    let turn = promise.turn.and_then(|turn| {
         let (sessions, expected) = (&shared.sessions, submission.expected_tokens);
-        sessions.begin_turn(&owner, session_id, now, expected).ok()
+        sessions.take_up_turn(&owner, turn, expected)
     });
     Ok(TaskRecord {
         id: promise.id,

@@ -17,6 +17,7 @@ pub mod disk;
 pub mod pages;
 pub mod recovery;
 pub mod salvage;
+pub mod session;
 pub mod settings;
 #[cfg(test)]
 pub mod stepped;
@@ -30,10 +31,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::Relaxed,
-        },
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -253,8 +251,16 @@ impl Running {
     }
 }
 
+/// What an earlier life of the daemon has left.
+pub struct Left {
+    /// What was promised and has not ended, the oldest first.
+    pub promises: Vec<Promise>,
+    /// Sessions that go on.
+    pub sessions: Vec<session::Left>,
+}
+
 /// Opens the store in the data directory, which is this daemon's alone, and starts its threads. Also
-/// what was promised before and has not ended, the oldest first.
+/// what was left there.
 ///
 /// # Errors
 ///
@@ -262,7 +268,7 @@ impl Running {
 pub fn start(
     data_dir: &Path,
     settings: StoreSettings,
-) -> Result<(Arc<Store>, Running, Vec<Promise>), StartError> {
+) -> Result<(Arc<Store>, Running, Left), StartError> {
     limits_of_files_are_errors()?;
     let path = data_dir.join(FILE);
     let unreadable = |fault: Fault| unusable(&path, &fault);
@@ -274,7 +280,7 @@ pub fn start(
         queue,
         gathering,
         files,
-        promises,
+        left,
     } = assemble(open, settings).map_err(unreadable)?;
     let store = Arc::clone(&keeper.store);
     let (ends, ended) = bounded(0);
@@ -288,7 +294,7 @@ pub fn start(
         store: Arc::clone(&store),
         ended,
     };
-    Ok((store, running, promises))
+    Ok((store, running, left))
 }
 
 /// How the database is opened, at the start and after a fault.
@@ -300,7 +306,7 @@ struct Parts {
     queue: Receiver<Job>,
     gathering: Receiver<Box<dyn Work>>,
     files: Receiver<Verification>,
-    promises: Vec<Promise>,
+    left: Left,
 }
 
 fn assemble(open: Open, settings: StoreSettings) -> Result<Parts, Fault> {
@@ -335,7 +341,10 @@ fn assemble(open: Open, settings: StoreSettings) -> Result<Parts, Fault> {
         queue,
         gathering,
         files,
-        promises: found.promises,
+        left: Left {
+            promises: found.promises,
+            sessions: found.sessions,
+        },
     })
 }
 

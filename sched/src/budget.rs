@@ -18,7 +18,9 @@ pub struct Spending {
 }
 
 impl Spending {
-    fn plus(self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
         Self {
             tokens: self.tokens.saturating_add(other.tokens),
             time: self.time.saturating_add(other.time),
@@ -75,6 +77,15 @@ impl Budget {
         }
     }
 
+    /// So much was spent of it before; nothing is set aside.
+    #[must_use]
+    pub fn spent_before(allowance: Allowance, spent: Spending) -> Self {
+        Self {
+            spent,
+            ..Self::new(allowance)
+        }
+    }
+
     /// What is neither spent nor set aside.
     #[must_use]
     pub fn remaining(&self) -> Allowance {
@@ -111,8 +122,13 @@ impl Budget {
         if !covers(left.cost_micros, wanted.cost_micros) {
             return Err(Exhausted::Cost);
         }
-        self.set_aside = self.set_aside.plus(wanted);
+        self.keep_aside(wanted);
         Ok(())
+    }
+
+    /// Sets an amount aside that was granted before, whatever is left.
+    pub fn keep_aside(&mut self, granted: Spending) {
+        self.set_aside = self.set_aside.plus(granted);
     }
 
     /// A task for which `set_aside` was kept has ended and spent `spent`.

@@ -24,6 +24,19 @@ pub enum NoTurn {
     Budget(Exhausted),
 }
 
+/// What is known of a session from before the daemon's start.
+#[derive(Clone, Copy, Debug)]
+pub struct Past {
+    /// What it might spend when it began.
+    pub allowance: Allowance,
+    /// What its turns that have ended have spent.
+    pub spent: Spending,
+    /// Turns that have begun.
+    pub turns: u32,
+    /// How long ago the last of them began or ended.
+    pub idle: Duration,
+}
+
 /// One conversation.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
@@ -32,6 +45,8 @@ pub struct Session {
     /// Turns that have not ended: while there are any, it does not expire.
     open: u32,
     touched: Instant,
+    /// How long nobody had spoken by then: no moment lies before the daemon's start.
+    idle_before: Duration,
 }
 
 impl Session {
@@ -43,6 +58,20 @@ impl Session {
             turns: 0,
             open: 0,
             touched: now,
+            idle_before: Duration::ZERO,
+        }
+    }
+
+    /// A session that goes on after a restart. Its turns that have not ended are [taken
+    /// up](Self::take_up_turn) next.
+    #[must_use]
+    pub fn recall(past: Past, now: Instant) -> Self {
+        Self {
+            budget: Budget::spent_before(past.allowance, past.spent),
+            turns: past.turns,
+            open: 0,
+            touched: now,
+            idle_before: past.idle,
         }
     }
 
@@ -64,7 +93,8 @@ impl Session {
         if self.open > 0 {
             return rules.ttl;
         }
-        rules.ttl.saturating_sub(now.since(self.touched))
+        let idle = self.idle_before.saturating_add(now.since(self.touched));
+        rules.ttl.saturating_sub(idle)
     }
 
     /// Whether it is over.
@@ -89,8 +119,15 @@ impl Session {
         self.budget.set_aside(wanted).map_err(NoTurn::Budget)?;
         self.turns += 1;
         self.open += 1;
-        self.touched = now;
+        self.touch(now);
         Ok(())
+    }
+
+    /// A turn that began before the daemon's start and has not ended goes on: it is counted already, and what
+    /// was granted to it stays granted.
+    pub fn take_up_turn(&mut self, granted: Spending) {
+        self.open += 1;
+        self.budget.keep_aside(granted);
     }
 
     /// A turn that began was not admitted after all: it does not count.
@@ -104,7 +141,12 @@ impl Session {
     pub fn end_turn(&mut self, now: Instant, set_aside: Spending, spent: Spending) {
         self.open = self.open.saturating_sub(1);
         self.budget.settle(set_aside, spent);
+        self.touch(now);
+    }
+
+    fn touch(&mut self, now: Instant) {
         self.touched = now;
+        self.idle_before = Duration::ZERO;
     }
 }
 
@@ -127,6 +169,10 @@ mod tests {
         cost_micros: 0,
     };
 
+    const fn tokens(tokens: u64) -> Spending {
+        Spending { tokens, ..NOTHING }
+    }
+
     fn at(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
     }
@@ -146,6 +192,38 @@ mod tests {
     }
 
     #[test]
+    fn it_goes_on_after_a_restart_as_if_there_had_been_none() {
+        let past = Past {
+            allowance: RULES.allowance,
+            spent: tokens(30),
+            turns: 7,
+            idle: Duration::from_secs(400),
+        };
+        let mut session = Session::recall(past, at(1));
+        assert_eq!(
+            session.time_to_live(&RULES, at(101)),
+            Duration::from_secs(100)
+        );
+        assert_eq!(session.remaining().tokens, Some(70));
+        // More than is left by now: it was granted.
+        session.take_up_turn(tokens(90));
+        assert!(!session.has_expired(&RULES, at(5000)), "a turn is open");
+        assert_eq!(
+            (session.turns(), session.remaining().tokens),
+            (7, Some(0)),
+            "it was counted when it began"
+        );
+        session.end_turn(at(5000), tokens(90), tokens(20));
+        assert_eq!(session.remaining().tokens, Some(50));
+        assert_eq!(session.time_to_live(&RULES, at(5000)), RULES.ttl);
+        session.begin_turn(&RULES, at(5000), NOTHING).unwrap();
+        assert_eq!(
+            session.begin_turn(&RULES, at(5000), NOTHING),
+            Err(NoTurn::TurnsUsed)
+        );
+    }
+
+    #[test]
     fn it_has_so_many_turns_and_no_more() {
         let mut session = Session::new(&RULES, at(0));
         for _ in 0..RULES.turns_max {
@@ -159,10 +237,7 @@ mod tests {
     #[test]
     fn a_turn_that_was_not_admitted_costs_nothing() {
         let mut session = Session::new(&RULES, at(0));
-        let all = Spending {
-            tokens: 100,
-            ..NOTHING
-        };
+        let all = tokens(100);
         session.begin_turn(&RULES, at(0), all).unwrap();
         let over = session.begin_turn(&RULES, at(0), all);
         assert_eq!(over, Err(NoTurn::Budget(Exhausted::Tokens)));

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-pub use loom::sync::atomic::AtomicBool;
 use loom::sync::Mutex;
+pub use loom::sync::atomic::AtomicBool;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Waker;
 

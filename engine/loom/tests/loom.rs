@@ -80,7 +80,9 @@ fn a_batch_that_is_rung_for_once_is_received_whole() {
 fn a_message_for_which_a_full_ring_has_no_room_comes_after_it() {
     every_order(|| {
         let ring = Arc::new(Ring::new(1));
-        let sender = spawn(&ring, |ring| [1, 2].into_iter().for_each(|it| send(ring, it)));
+        let sender = spawn(&ring, |ring| {
+            [1, 2].into_iter().for_each(|it| send(ring, it))
+        });
         assert_eq!(block_on(receive(&ring, 2)), [1, 2]);
         join([sender]);
     });

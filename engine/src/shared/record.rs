@@ -112,6 +112,7 @@ impl TaskRecord {
             correlation_id: self.correlation_id.clone(),
             trace_id: self.trace.to_string(),
             seed: self.seed,
+            turn: self.turn.as_ref().map(Into::into),
             pool: PoolName {
                 id: self.pool.id.clone(),
                 engine: self.pool.kind.name().to_owned(),
@@ -145,7 +146,7 @@ impl TaskRecord {
                 ..self.submission.sampling
             },
             stop: self.submission.stop.clone(),
-            session: self.turn.as_ref().map(|turn| turn.key),
+            session: self.turn.as_ref().map(|turn| turn.life.key),
             reuse: self.submission.kv_hint == KvHint::Reuse,
             traceparent: Some(self.trace.new_span()),
         }

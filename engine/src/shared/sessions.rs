@@ -1,7 +1,13 @@
 //! The sessions: one concurrent map, touched when a turn begins and ends and when somebody looks;
 //! for a `metrics` event at most every 250 ms, never per token.
 //!
-//! Each caller has session ids of their own: another's session is as if it were not there.
+//! Each caller has session ids of their own: another's session is as if it were not there. What their
+//! turns have come to stands on the disk, too ([`crate::store::session`]), and is recalled at a start.
+
+mod life;
+mod recall;
+
+pub use life::Life;
 
 use std::{
     sync::{
@@ -51,8 +57,8 @@ impl SessionSettings {
 pub struct Turn {
     /// The session, by the caller's own id.
     pub session_id: Uuid,
-    /// The session, as engines know it.
-    pub key: SessionKey,
+    /// The session itself.
+    pub life: Arc<Life>,
     /// The replica that its last turn ran on.
     pub last: Option<Weak<Replica>>,
     /// Whether that replica has said that it keeps its KV cache. Servers keep what was said to them
@@ -85,8 +91,28 @@ pub struct SessionState {
     pub remaining: Allowance,
 }
 
+/// A session that is over.
+#[derive(Clone, Debug)]
+pub struct Over {
+    /// Whose it was.
+    pub owner: Identity,
+    /// Its id.
+    pub session_id: Uuid,
+    /// As engines knew it.
+    pub key: SessionKey,
+    /// The replica that may keep its KV cache.
+    pub last: Option<Arc<Replica>>,
+}
+
+impl Over {
+    /// The least key that a later session of that id may have.
+    pub const fn before(&self) -> SessionKey {
+        SessionKey(self.key.0.saturating_add(1))
+    }
+}
+
 struct Record {
-    key: SessionKey,
+    life: Arc<Life>,
     session: Session,
     /// Where its last turn ran.
     last: Option<Weak<Replica>>,
@@ -138,12 +164,13 @@ impl Sessions {
     ) -> Result<Turn, Refused> {
         let settings = self.settings.load();
         let rules = &settings.rules;
-        let set_aside = settings.spending(expected_tokens.into(), Duration::ZERO);
+        let set_aside = self.set_aside(expected_tokens);
+        let begin = || self.begin(owner, session_id, rules, now);
         let mut record = match self.records.entry((owner.clone(), session_id)) {
             Entry::Occupied(mut known) => {
                 if known.get().session.has_expired(rules, now) {
-                    self.names.remove(&known.get().key);
-                    known.insert(self.record(owner, session_id, rules, now));
+                    self.end(known.get());
+                    known.insert(begin());
                 }
                 known.into_ref()
             }
@@ -152,18 +179,21 @@ impl Sessions {
                     self.count.fetch_sub(1, Relaxed);
                     return Err(Refused::TooMany);
                 }
-                free.insert(self.record(owner, session_id, rules, now))
+                free.insert(begin())
             }
         };
         let begun = record.session.begin_turn(rules, now, set_aside);
         begun.map_err(|why| Refused::NoTurn(why, record.session.time_to_live(rules, now)))?;
-        Ok(Turn {
-            session_id,
-            key: record.key,
-            last: record.last.clone(),
-            is_warm: record.kv_bytes > 0,
-            set_aside,
-        })
+        Ok(record.turn(session_id, set_aside))
+    }
+
+    fn set_aside(&self, expected_tokens: u32) -> Spending {
+        self.spending(expected_tokens, Duration::ZERO)
+    }
+
+    /// What so many tokens and so much time on a slot come to.
+    pub fn spending(&self, tokens: u32, time: Duration) -> Spending {
+        self.settings.load().spending(tokens.into(), time)
     }
 
     /// The replica that the session's last turn ran on.
@@ -172,7 +202,7 @@ impl Sessions {
         record.last.as_ref()?.upgrade()
     }
 
-    fn record(
+    fn begin(
         &self,
         owner: &Identity,
         session_id: Uuid,
@@ -180,14 +210,25 @@ impl Sessions {
         now: Instant,
     ) -> Record {
         let key = SessionKey(self.next_key.fetch_add(1, Relaxed));
-        self.names.insert(key, (owner.clone(), session_id));
+        let life = Life::new(key, rules.allowance);
+        self.record(owner, session_id, life, Session::new(rules, now))
+    }
+
+    fn record(&self, owner: &Identity, session_id: Uuid, life: Life, session: Session) -> Record {
+        self.names.insert(life.key, (owner.clone(), session_id));
         Record {
-            key,
-            session: Session::new(rules, now),
+            life: Arc::new(life),
+            session,
             last: None,
             kv_bytes: 0,
             kv_migrated: false,
         }
+    }
+
+    /// It is over, whatever of it is still under way.
+    fn end(&self, record: &Record) {
+        record.life.end();
+        self.names.remove(&record.life.key);
     }
 
     /// The task of the turn was not admitted.
@@ -197,16 +238,8 @@ impl Sessions {
         });
     }
 
-    /// The task of the turn has ended.
-    pub fn end_turn(
-        &self,
-        owner: &Identity,
-        turn: &Turn,
-        now: Instant,
-        tokens: u64,
-        time: Duration,
-    ) {
-        let spent = self.settings.load().spending(tokens, time);
+    /// The task of the turn has ended, and has spent that.
+    pub fn end_turn(&self, owner: &Identity, turn: &Turn, now: Instant, spent: Spending) {
         self.of_turn(owner, turn, |record| {
             record.session.end_turn(now, turn.set_aside, spent);
         });
@@ -228,7 +261,7 @@ impl Sessions {
     /// A session that was deleted, and made anew under the same id, is another one.
     fn of_turn(&self, owner: &Identity, turn: &Turn, change: impl FnOnce(&mut Record)) {
         if let Some(mut record) = self.records.get_mut(&(owner.clone(), turn.session_id))
-            && record.key == turn.key
+            && Arc::ptr_eq(&record.life, &turn.life)
         {
             change(&mut record);
         }
@@ -293,30 +326,59 @@ impl Sessions {
         record.map_or_else(Allowance::default, |record| record.session.remaining())
     }
 
-    /// Ends a session. Its key and the replica that may keep its KV cache.
-    pub fn delete(
-        &self,
-        owner: &Identity,
-        session_id: Uuid,
-    ) -> Option<(SessionKey, Option<Arc<Replica>>)> {
-        let (_, record) = self.records.remove(&(owner.clone(), session_id))?;
-        self.count.fetch_sub(1, Relaxed);
-        self.names.remove(&record.key);
-        Some((record.key, record.last.and_then(|last| last.upgrade())))
+    /// Every session that is made from now on has this key or a larger one.
+    pub fn next_key(&self) -> SessionKey {
+        SessionKey(self.next_key.load(Relaxed))
     }
 
-    /// Forgets the sessions that are over.
-    pub fn sweep(&self, now: Instant) {
+    /// Ends a session.
+    pub fn delete(&self, owner: &Identity, session_id: Uuid) -> Option<Over> {
+        let name = (owner.clone(), session_id);
+        // Within the map's lock, so that its end is seen by whoever makes another under its id.
+        let ((owner, session_id), record) = self.records.remove_if(&name, |_, record| {
+            self.end(record);
+            true
+        })?;
+        self.count.fetch_sub(1, Relaxed);
+        Some(record.over(owner, session_id))
+    }
+
+    /// Forgets the sessions that are over; which.
+    pub fn sweep(&self, now: Instant) -> Vec<Over> {
         let settings = self.settings.load();
         let rules = &settings.rules;
-        self.records.retain(|_, record| {
-            let over = record.session.has_expired(rules, now);
-            if over {
+        let mut all = Vec::new();
+        self.records.retain(|(owner, session_id), record| {
+            let is_over = record.session.has_expired(rules, now);
+            if is_over {
                 self.count.fetch_sub(1, Relaxed);
-                self.names.remove(&record.key);
+                self.end(record);
+                all.push(record.over(owner.clone(), *session_id));
             }
-            !over
+            !is_over
         });
+        all
+    }
+}
+
+impl Record {
+    fn turn(&self, session_id: Uuid, set_aside: Spending) -> Turn {
+        Turn {
+            session_id,
+            life: Arc::clone(&self.life),
+            last: self.last.clone(),
+            is_warm: self.kv_bytes > 0,
+            set_aside,
+        }
+    }
+
+    fn over(&self, owner: Identity, session_id: Uuid) -> Over {
+        Over {
+            owner,
+            session_id,
+            key: self.life.key,
+            last: self.last.as_ref().and_then(Weak::upgrade),
+        }
     }
 }
 
@@ -359,8 +421,8 @@ mod tests {
         let turn = sessions.begin_turn(&owner, Uuid::nil(), NOW, 1).unwrap();
         let other = sessions.begin_turn(&owner, Uuid::max(), NOW, 1);
         assert_eq!(other.unwrap_err(), Refused::TooMany);
-        sessions.end_turn(&owner, &turn, NOW, 1, Duration::ZERO);
-        sessions.sweep(later());
+        sessions.end_turn(&owner, &turn, NOW, Spending::default());
+        assert_eq!(sessions.sweep(later()).len(), 1);
         assert!(sessions.begin_turn(&owner, Uuid::max(), later(), 1).is_ok());
     }
 
@@ -373,7 +435,8 @@ mod tests {
         let second = sessions
             .begin_turn(&owner, Uuid::nil(), later(), 1)
             .unwrap();
-        assert_ne!(first.key, second.key);
+        assert_ne!(first.life.key, second.life.key);
+        assert!(first.life.is_over() && !second.life.is_over());
         assert_eq!(
             sessions.state(&owner, Uuid::nil(), later()).unwrap().turns,
             1

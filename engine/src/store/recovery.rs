@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     Fault,
     books::{Books, Ledger},
+    session,
     settings::StoreSettings,
     task::{self, BEGUN, OUTCOME_AGES, OUTCOMES, PROMISES, Promise},
 };
@@ -24,6 +25,8 @@ pub struct Found {
     pub promises: Vec<Promise>,
     /// Tasks that have ended.
     pub outcomes: DashSet<Uuid>,
+    /// Sessions that go on.
+    pub sessions: Vec<session::Left>,
 }
 
 /// Looks through the journal, and ends the tasks that can't go on.
@@ -46,13 +49,13 @@ pub fn look(
         .drain(..)
         .partition(|promise| begun.contains(&promise.id.as_u128()));
     for promise in &broken {
-        let view = promise.failed(Code::WorkerReset, books.now_ms);
-        task::end(&mut books, promise.id, &promise.owner, view)?;
+        task::give_up(&mut books, promise, Code::WorkerReset)?;
     }
     let outcomes = DashSet::new();
     for entry in books.read(OUTCOMES)?.iter()? {
         outcomes.insert(Uuid::from_u128(entry?.0.value()));
     }
+    let sessions = session::left(&mut books, settings)?;
     transaction.commit()?;
     ledger.forgotten.clear();
     if !(broken.is_empty() && whole.is_empty()) {
@@ -61,6 +64,7 @@ pub fn look(
     Ok(Found {
         promises: whole,
         outcomes,
+        sessions,
     })
 }
 

@@ -16,13 +16,20 @@
 use std::sync::Arc;
 
 use futures_channel::oneshot;
-use orchestratord_sched::{TaskState, placement::Basis};
+use orchestratord_sched::{TaskState, budget::Spending, placement::Basis};
 use redb::{ReadableTable as _, TableDefinition, TableHandle as _};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Fault, Store, Work, artifact::Viewer, books::Books, settings::Durability, transcript};
+use super::{
+    Fault, Store, Work,
+    artifact::Viewer,
+    books::Books,
+    session::{self, Change, TurnOf},
+    settings::Durability,
+    transcript,
+};
 use crate::{
     api::{
         self,
@@ -31,7 +38,7 @@ use crate::{
         task::{Placement, Streams, Submission, TaskView, Timings},
     },
     digest::Digest,
-    shared::record::TaskRecord,
+    shared::{record::TaskRecord, sessions::Turn},
 };
 
 /// Tasks that were accepted and have not ended, by their ids, as JSON.
@@ -72,6 +79,9 @@ pub struct Promise {
     pub trace_id: String,
     /// With which its text can be had again.
     pub seed: u64,
+    /// The turn that it is, if it is one.
+    #[serde(default)]
+    pub turn: Option<TurnOf>,
     /// Where it waits.
     pub pool: PoolName,
     /// What made that pool the one.
@@ -161,20 +171,33 @@ impl Promise {
     }
 }
 
-/// Writes a promise down.
+/// Writes a promise down, and counts the turn that it is.
 ///
 /// # Errors
 ///
 /// When the disk fails.
-pub fn promise(books: &mut Books<'_>, mut promise: Promise) -> Result<(), Fault> {
+pub fn promise(
+    books: &mut Books<'_>,
+    mut promise: Promise,
+    turn: Option<&Turn>,
+) -> Result<(), Fault> {
     let key = promise.id.as_u128();
+    // The end has counted the turn.
     if let Some(mut outcome) = read::<Outcome>(books, OUTCOMES, key)? {
         outcome.asked = Some(promise.asked());
         return write(books, OUTCOMES, key, &outcome);
     }
     promise.number = books.ledger.next_promise;
     books.ledger.next_promise += 1;
-    write(books, PROMISES, key, &promise)
+    write(books, PROMISES, key, &promise)?;
+    if let Some(turn) = turn {
+        let begun = Change {
+            turns: 1,
+            ..Change::default()
+        };
+        session::change(books, &promise.owner, turn, begun)?;
+    }
+    Ok(())
 }
 
 /// Writes down that a task's text has begun.
@@ -187,12 +210,19 @@ pub fn begin(books: &mut Books<'_>, id: Uuid) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Writes down what became of a task, and forgets what became of the oldest if there are too many.
+/// Writes down what became of a task, and what the turn that it was has spent, and forgets what became of the
+/// oldest if there are too many.
 ///
 /// # Errors
 ///
 /// When the disk fails.
-pub fn end(books: &mut Books<'_>, id: Uuid, owner: &str, view: Value) -> Result<(), Fault> {
+pub fn end(
+    books: &mut Books<'_>,
+    id: Uuid,
+    owner: &str,
+    view: Value,
+    turn: Option<(&Turn, Spending)>,
+) -> Result<(), Fault> {
     let key = id.as_u128();
     let promise = read::<Promise>(books, PROMISES, key)?;
     books.write(PROMISES)?.remove(key)?;
@@ -208,7 +238,25 @@ pub fn end(books: &mut Books<'_>, id: Uuid, owner: &str, view: Value) -> Result<
     ages.insert(newest.map_or(0, |newest| newest + 1), key)?;
     drop(ages);
     books.ledger.outcomes += 1;
+    if let Some((turn, spent)) = turn {
+        let turns = u32::from(promise.is_none());
+        session::change(books, owner, turn, Change { turns, spent })?;
+    }
     forget_old(books)
+}
+
+/// Ends a task that was promised in an earlier life of the daemon and can't go on.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn give_up(books: &mut Books<'_>, promise: &Promise, code: Code) -> Result<(), Fault> {
+    let view = promise.failed(code, books.now_ms);
+    end(books, promise.id, &promise.owner, view, None)?;
+    match promise.turn {
+        Some(turn) => session::end_lost(books, &promise.owner, turn),
+        None => Ok(()),
+    }
 }
 
 fn forget_old(books: &mut Books<'_>) -> Result<(), Fault> {
@@ -302,6 +350,8 @@ pub struct Ended {
     pub view: TaskView,
     /// Its events as its readers have them, if they are to be kept.
     pub events: Option<Vec<u8>>,
+    /// What it has spent.
+    pub spent: Spending,
     /// Who waits for it to be there.
     pub kept: Option<Kept>,
 }
@@ -312,13 +362,16 @@ impl Work for Ended {
             record,
             view,
             events,
+            spent,
             ..
         } = self;
         view.transcript_artifact_id = transcript::file(books, record, view, events.as_deref())?;
         if !record.is_promised {
             return Ok(());
         }
-        end(books, record.id, &record.owner.to_string(), said(view))
+        let owner = record.owner.to_string();
+        let turn = record.turn.as_ref().map(|turn| (turn, *spent));
+        end(books, record.id, &owner, said(view), turn)
     }
 
     /// Whoever waits for it waits for the disk once. Then it is owed: a task whose end is not known would run again in
@@ -361,8 +414,7 @@ struct GivenUp {
 
 impl Work for GivenUp {
     fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault> {
-        let view = self.promise.failed(self.code, books.now_ms);
-        end(books, self.promise.id, &self.promise.owner, view)
+        give_up(books, &self.promise, self.code)
     }
 
     fn settle(self: Box<Self>, store: &Store, committed: bool) -> Option<Box<dyn Work>> {
@@ -384,7 +436,7 @@ impl Store {
         self.outcomes.contains(&id)
     }
 
-    /// Has a promise written down, and told when it is on the disk.
+    /// Has a promise written down, with the turn that it is, and told when it is on the disk.
     ///
     /// # Errors
     ///
@@ -392,8 +444,9 @@ impl Store {
     pub fn promise(
         &self,
         given: Promise,
+        turn: Option<Turn>,
     ) -> Result<oneshot::Receiver<Result<(), ApiError>>, ApiError> {
-        self.ask(move |books| promise(books, given).map(Ok))
+        self.ask(move |books| promise(books, given, turn.as_ref()).map(Ok))
     }
 
     /// Has it written down, in its time, that a task's text has begun.

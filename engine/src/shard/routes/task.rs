@@ -108,7 +108,8 @@ fn promise(shard: &Shard, call: &Call, record: &TaskRecord) -> Result<Outcome, A
         return Ok(Outcome::Reply(reply));
     }
     let id = record.id;
-    let written = shard.shared.store.promise(record.promise(&call.body));
+    let given = record.promise(&call.body);
+    let written = shard.shared.store.promise(given, record.turn.clone());
     match (shard.shared.store.durability(), written) {
         (Durability::Fsync, Ok(written)) => {
             let shared = Arc::clone(&shard.shared);

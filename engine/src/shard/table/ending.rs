@@ -3,6 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use orchestratord_http::sse_log::Audience;
+use orchestratord_sched::budget::Spending;
 use uuid::Uuid;
 
 use super::{Shown, Table};
@@ -53,11 +54,15 @@ impl Table {
         };
         let tokens = ended.tokens_known();
         drop(ended);
-        self.keep(task, error);
+        let time = run
+            .as_ref()
+            .map_or(Duration::ZERO, |run| self.now().since(run.started));
+        let spent = self.shared.sessions.spending(tokens, time);
+        self.keep(task, spent, error);
         logs::stream_ended(&record, &end, error);
         self.shared.stages.live_tasks.leave();
         self.retain(record.id);
-        self.end_turn(&record, run.as_ref(), tokens);
+        self.end_turn(&record, spent);
         let Some(run) = run else {
             return;
         };
@@ -77,7 +82,7 @@ impl Table {
 
     /// Hands what became of the task over to the store. Where its end is a promise, nobody is told of it
     /// before it is on the disk.
-    fn keep(&self, task: &Shown, error: Option<&ApiError>) {
+    fn keep(&self, task: &Shown, spent: Spending, error: Option<&ApiError>) {
         let mut ended = task.borrow_mut();
         let (store, record) = (&self.shared.store, &ended.record);
         if store.transcripts() == Transcripts::Off && !record.is_promised {
@@ -89,6 +94,7 @@ impl Table {
             record: Arc::clone(record),
             view: ended.view(self.shared.clock.elapsed()),
             events: events.then(|| ended.log.to_vec(Audience::Plain)),
+            spent,
             kept: is_awaited.then(|| self.when_kept(record.id)),
         };
         if is_awaited {
@@ -131,14 +137,11 @@ impl Table {
     }
 
     /// The session's budgets pay for what was spent.
-    fn end_turn(&self, record: &TaskRecord, run: Option<&Run>, tokens: u32) {
-        let Some(turn) = &record.turn else {
-            return;
-        };
-        let now = self.now();
-        let time = run.map_or(Duration::ZERO, |run| now.since(run.started));
-        let sessions = &self.shared.sessions;
-        sessions.end_turn(&record.owner, turn, now, tokens.into(), time);
+    fn end_turn(&self, record: &TaskRecord, spent: Spending) {
+        if let Some(turn) = &record.turn {
+            let sessions = &self.shared.sessions;
+            sessions.end_turn(&record.owner, turn, self.now(), spent);
+        }
     }
 
     /// Keeps the ended task readable.

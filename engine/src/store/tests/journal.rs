@@ -15,6 +15,7 @@ pub(super) fn a_promise(id: u128, prompt: &str) -> Promise {
         correlation_id: "c".to_owned(),
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
         seed: 7,
+        turn: None,
         pool: PoolName {
             id: "default".to_owned(),
             engine: "mock".to_owned(),
@@ -34,14 +35,14 @@ pub(super) fn a_promise(id: u128, prompt: &str) -> Promise {
 }
 
 pub(super) fn give(store: &Store, promise: Promise) {
-    told(store.promise(promise).unwrap()).unwrap();
+    told(store.promise(promise, None).unwrap()).unwrap();
 }
 
 /// As a task ends that was read to its end.
 pub(super) fn complete(store: &Store, id: u128) {
     let id = Uuid::from_u128(id);
     let view = json!({"task_id": id, "state": "completed"});
-    let ended = store.ask(move |books| task::end(books, id, "key:ann", view).map(Ok));
+    let ended = store.ask(move |books| task::end(books, id, "key:ann", view, None).map(Ok));
     told(ended.unwrap()).unwrap();
 }
 
@@ -59,7 +60,8 @@ fn live_again(
 ) -> (Vec<u128>, Arc<Store>, Running) {
     running.close();
     drop(store);
-    let (store, running, found) = start(dir.path(), settings()).unwrap();
+    let (store, running, left) = start(dir.path(), settings()).unwrap();
+    let found = left.promises;
     let ids = found.iter().map(|promise| promise.id.as_u128()).collect();
     (ids, store, running)
 }
@@ -166,7 +168,8 @@ fn a_promise_that_can_t_be_read_is_put_aside_and_the_others_are_held() {
     transaction.commit().unwrap();
     drop(database);
     for _ in 0..2 {
-        let (_, running, found) = start(dir.path(), settings()).unwrap();
+        let (_, running, left) = start(dir.path(), settings()).unwrap();
+        let found = left.promises;
         let ids: Vec<_> = found.iter().map(|promise| promise.id.as_u128()).collect();
         assert_eq!(ids, [1]);
         running.close();
