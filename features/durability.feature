@@ -43,7 +43,9 @@ Feature: Durability
       | tokens_out | 5                                        |
       | streams.sse | "/v2/tasks/11111111-2222-4333-8444-555555555555/events" |
     When the client sends GET /v2/tasks/{task}/events
-    Then the answer is 404 TASK_NOT_FOUND
+    Then the answer is 404 NOT_FOUND
+    And the body holds
+      | message | mentions kept no longer |
     When the client sends POST /v2/tasks/{task}/cancel
     Then the answer is 204
     When the client enqueues a task
@@ -54,6 +56,56 @@ Feature: Durability
       | task_id    | "11111111-2222-4333-8444-555555555555" |
       | max_tokens | 6                                      |
     Then the answer is 409 CONFLICT
+
+  Scenario: where transcripts are full, a stream that has ended is read from its start after a crash
+    Given a daemon started with --transcripts full
+    And the client enqueues a task
+      | max_tokens | 12 |
+    And Ann reads /v2/tasks/{task}/events
+    When the daemon is killed
+    And the daemon is started again with --transcripts full
+    And Ben reads /v2/tasks/{task}/events
+    Then Ben has seen a stream in order
+    And Ann and Ben have seen the same text
+    And each end event of Ben holds
+      | tokens_out | 12 |
+    When Cleo reads /v2/tasks/{task}/events after event 3
+    Then Cleo has seen 10 tokens
+    When the client sends HEAD /v2/tasks/{task}/events
+    Then the answer is 200
+    Given every request carries Last-Event-ID: 100000
+    When the client sends GET /v2/tasks/{task}/events
+    Then the answer is 204
+
+  Scenario: where transcripts are full, a stream that memory has forgotten is read from its start
+    Given a daemon started with --transcripts full --finished-tasks-max 1 --shards 1
+    And the client enqueues the task first
+      | max_tokens | 5 |
+    And Ann reads /v2/tasks/{first}/events
+    And the client enqueues the task second
+    And the client reads /v2/tasks/{second}/events
+    When Ben reads /v2/tasks/{first}/events
+    Then Ben has seen a stream in order
+    And Ann and Ben have seen the same text
+
+  Scenario: a reader who comes back after a crash is told that the text is lost
+    Given a daemon started with --slots 1 --mock-tokens-per-s 20
+    And the client enqueues the task first
+      | max_tokens | 5000 |
+    And the client enqueues the task second
+    And Ann opens /v2/tasks/{first}/events
+    And Ann has received 3 tokens
+    And the client sends POST /v2/tasks/{second}/cancel
+    When the daemon is killed
+    And the daemon is started again with --slots 1
+    And Ben reads /v2/tasks/{first}/events after event 3
+    Then each error event of Ben holds
+      | code      | "WORKER_RESET" |
+      | engine    | "mock"         |
+      | retriable | true           |
+    When Cleo reads /v2/tasks/{second}/events
+    Then each error event of Cleo holds
+      | code | "CANCELED" |
 
   Scenario: what has ended is other callers' business as little as before
     Given Ann has a key for data

@@ -39,6 +39,36 @@ Feature: Task list
       | tasks.1     | nothing   |
       | next_cursor | nothing   |
 
+  Scenario: what has ended is listed after a crash, each once
+    Given a daemon
+    And the client enqueues the task first
+    And the client reads /v2/tasks/{first}/events
+    And the client enqueues the task second
+    And the client sends POST /v2/tasks/{second}/cancel
+    When the daemon is killed
+    And the daemon is started again with --finished-tasks-max 1
+    And the client enqueues the task third
+    And the client reads /v2/tasks/{third}/events
+    And the client sends GET /v2/tasks?limit=2
+    Then the body holds
+      | tasks.0.task_id     | "{third}"                       |
+      | tasks.1.task_id     | "{second}"                      |
+      | tasks.1.state       | "canceled"                      |
+      | tasks.1.streams.sse | "/v2/tasks/{second}/events"     |
+      | tasks.2             | nothing                         |
+    When the client turns the page with GET /v2/tasks?limit=2
+    Then the body holds
+      | tasks.0.task_id | "{first}" |
+      | tasks.1         | nothing   |
+      | next_cursor     | nothing   |
+    When the client sends GET /v2/tasks?state=canceled
+    Then the body holds
+      | tasks.0.task_id | "{second}" |
+      | tasks.1         | nothing    |
+    When the client sends GET /v2/tasks?pool=nowhere
+    Then the body holds
+      | tasks.0 | nothing |
+
   Scenario: a list shows nobody else's tasks, but to who has control
     Given Ann has a key for data
     And Ben has a key for data

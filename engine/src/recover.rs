@@ -52,7 +52,7 @@ pub fn tasks(shared: &Shared, left: Left) -> Vec<Vec<Arc<TaskRecord>>> {
             Ok(_) => {}
             Err(error) => {
                 logs::given_up(&promise, &error);
-                shared.store.give_up(promise, error.code);
+                shared.store.give_up(promise, error);
             }
         }
     }

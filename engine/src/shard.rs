@@ -15,6 +15,7 @@ pub mod mailbox;
 pub mod placement;
 pub mod reader;
 pub mod relay;
+pub mod replay;
 pub mod reply;
 pub mod routes;
 pub mod table;

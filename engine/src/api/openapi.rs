@@ -27,7 +27,7 @@ use super::{artifact, catalog, error, meta, pool, session, task, worker};
     pool::ReloadRequest,
     session::SessionView,
     task::Accepted,
-    task::TaskList,
+    task::list::TaskList,
     task::TaskRequest,
     task::TaskView,
     worker::RegisterRequest,

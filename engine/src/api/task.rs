@@ -5,8 +5,9 @@
 //! `dead_line_ms` is an error and not a silently missing deadline.
 
 pub mod input;
+pub mod list;
 
-use std::{cmp::Ordering, fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use input::{Fields, Message, Workload};
 use orchestratord_gpu::{Input, Sampling};
@@ -405,59 +406,6 @@ pub struct TaskView {
     pub transcript_artifact_id: Option<String>,
     /// Where to read it.
     pub streams: Streams,
-}
-
-/// Where a task stands in a list: the newest first, and by id within a millisecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// When it was admitted.
-    pub admitted_unix_ms: u64,
-    /// Its id.
-    pub task_id: Uuid,
-}
-
-impl Ord for Position {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let newer = other.admitted_unix_ms.cmp(&self.admitted_unix_ms);
-        newer.then_with(|| self.task_id.cmp(&other.task_id))
-    }
-}
-
-impl PartialOrd for Position {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// As a cursor, which callers hand back as they got it.
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.admitted_unix_ms, self.task_id.simple())
-    }
-}
-
-impl FromStr for Position {
-    type Err = ApiError;
-
-    fn from_str(cursor: &str) -> Result<Self, ApiError> {
-        let read = || {
-            let (admitted, task_id) = cursor.split_once('.')?;
-            Some(Self {
-                admitted_unix_ms: admitted.parse().ok()?,
-                task_id: task_id.parse().ok()?,
-            })
-        };
-        read().ok_or_else(|| ApiError::invalid("`cursor` must be one that a list has given"))
-    }
-}
-
-/// The body of `GET /v2/tasks`.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TaskList {
-    /// The newest first.
-    pub tasks: Vec<TaskView>,
-    /// Where the next page begins; `null` on the last.
-    pub next_cursor: Option<String>,
 }
 
 #[cfg(test)]

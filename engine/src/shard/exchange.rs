@@ -16,6 +16,7 @@ use orchestratord_sched::ShardId;
 use super::{
     Shard,
     reader::{self, OpenStream, Subscription},
+    replay,
     reply::Reply,
     routes::{self, Call, Outcome},
 };
@@ -102,6 +103,13 @@ async fn answer(exchange: &mut impl Exchange, shard: &Rc<Shard>, mut call: Box<C
             Outcome::Later(later) => {
                 let _open = OpenStream::new(shard);
                 routes::settle(&call, later).await
+            }
+            Outcome::Replay(recalled) => {
+                let _open = OpenStream::new(shard);
+                match recalled.await {
+                    Ok(recalled) => return replay::send(exchange, shard, &call, recalled).await,
+                    Err(error) => routes::refusal(&call, error),
+                }
             }
             Outcome::Elsewhere(home) => {
                 call.hops += 1;

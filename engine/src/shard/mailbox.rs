@@ -18,12 +18,11 @@ use super::{
     Shard,
     connection::{self, Parcel},
     relay,
-    table::Wanted,
 };
 use crate::{
     api::{
         error::ApiError,
-        task::{Position, TaskView},
+        task::list::{Listed, Position, Wanted},
     },
     shared::{
         Shared,
@@ -103,7 +102,7 @@ pub enum Message {
         /// Which.
         wanted: Arc<Wanted>,
         /// To whoever gathers them.
-        answer: oneshot::Sender<Vec<(Position, TaskView)>>,
+        answer: oneshot::Sender<Vec<(Position, Listed)>>,
     },
     /// A connection that goes on here.
     Adopt(Box<Parcel>),

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 pub(crate) use self::description::document;
 use self::table::Route;
-use super::{Shard, reader::Subscription, reply::Reply};
+use super::{Shard, reader::Subscription, replay::Replay, reply::Reply};
 use crate::{
     api::error::{ApiError, Code},
     clock,
@@ -52,6 +52,8 @@ pub enum Outcome {
     Stream(Subscription),
     /// Answers it when another thread has.
     Later(Later),
+    /// Streams a task that has ended when another thread has found its events.
+    Replay(Pin<Box<dyn Future<Output = Result<Replay, ApiError>>>>),
     /// Takes the request to another shard.
     Elsewhere(ShardId),
     /// Waits until a thief has told where the task is, then asks again.
@@ -66,11 +68,14 @@ fn later<T: 'static>(
     answer: oneshot::Receiver<Result<T, ApiError>>,
     reply: impl FnOnce(T) -> Reply + 'static,
 ) -> Outcome {
-    Outcome::Later(Box::pin(async move {
-        // Canceled: whoever would have answered is gone.
-        let stopping = |_| ApiError::new(Code::PoolDraining, "the daemon is shutting down");
-        answer.await.map_err(stopping)?.map(reply)
-    }))
+    Outcome::Later(Box::pin(async move { told(answer).await.map(reply) }))
+}
+
+/// What another thread sends.
+async fn told<T>(answer: oneshot::Receiver<Result<T, ApiError>>) -> Result<T, ApiError> {
+    // Canceled: whoever would have answered is gone.
+    let stopping = |_| ApiError::new(Code::PoolDraining, "the daemon is shutting down");
+    answer.await.map_err(stopping)?
 }
 
 type Handler = fn(&Shard, &Call) -> Result<Outcome, ApiError>;
@@ -313,7 +318,8 @@ pub async fn settle(call: &Call, later: Later) -> Reply {
     later.await.unwrap_or_else(|error| refusal(call, error))
 }
 
-fn refusal(call: &Call, mut error: ApiError) -> Reply {
+/// The answer to a request that is refused, which the log is told.
+pub fn refusal(call: &Call, mut error: ApiError) -> Reply {
     if let Some(task) = call.path_task() {
         error.subject.get_or_insert_default().job_id = Some(task);
     }

@@ -17,7 +17,6 @@ mod retry;
 
 pub use admission::{Application, Rejected};
 pub use ending::Cancel;
-pub use listing::Wanted;
 
 use std::{
     cell::RefCell,

@@ -36,6 +36,11 @@ impl From<&Caller> for Viewer {
 }
 
 impl Viewer {
+    /// Whose things alone may be known of, unless everybody's may.
+    pub fn only(&self) -> Option<&str> {
+        (!self.sees_all).then_some(&*self.identity)
+    }
+
     /// Whether something of this owner may be known of.
     pub fn sees(&self, owner: &str) -> bool {
         self.sees_all || self.identity == owner
@@ -151,7 +156,7 @@ fn oldest(books: &Books<'_>) -> Result<Option<Oldest>, Fault> {
 }
 
 /// Nothing, too, for a record that can't be read: it is put aside.
-fn get(books: &Books<'_>, id: &str, owner: &str) -> Result<Option<Artifact>, Fault> {
+pub(super) fn get(books: &Books<'_>, id: &str, owner: &str) -> Result<Option<Artifact>, Fault> {
     let Some(bytes) = read(books, id, owner)? else {
         return Ok(None);
     };

@@ -17,7 +17,10 @@ use super::{
     settings::StoreSettings,
     task::{self, BEGUN, OUTCOME_AGES, OUTCOMES, PROMISES, Promise},
 };
-use crate::{api::error::Code, logs};
+use crate::{
+    api::error::{ApiError, Code},
+    logs,
+};
 
 /// What was found.
 pub struct Found {
@@ -48,8 +51,10 @@ pub fn look(
     let (broken, whole): (Vec<_>, Vec<_>) = promises
         .drain(..)
         .partition(|promise| begun.contains(&promise.id.as_u128()));
+    let message = "the daemon ended while the task ran; send it again";
+    let cut_off = ApiError::new(Code::WorkerReset, message);
     for promise in &broken {
-        task::give_up(&mut books, promise, Code::WorkerReset)?;
+        task::give_up(&mut books, promise, &cut_off)?;
     }
     let outcomes = DashSet::new();
     for entry in books.read(OUTCOMES)?.iter()? {

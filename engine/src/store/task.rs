@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use futures_channel::oneshot;
+use orchestratord_http::sse;
 use orchestratord_sched::{TaskState, budget::Spending, placement::Basis};
 use redb::{ReadableTable as _, TableDefinition, TableHandle as _};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -26,6 +27,8 @@ use super::{
     Fault, Store, Work,
     artifact::Viewer,
     books::Books,
+    listing,
+    replay::read_back,
     session::{self, Change, TurnOf},
     settings::Durability,
     transcript,
@@ -34,6 +37,7 @@ use crate::{
     api::{
         self,
         error::{ApiError, Code},
+        event,
         preparation::Preparation,
         task::{Placement, Streams, Submission, TaskView, Timings},
     },
@@ -111,12 +115,31 @@ pub struct Answer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Whose it was.
-    owner: String,
+    pub(super) owner: String,
     /// What is said of it.
-    view: Value,
+    pub(super) view: Value,
     /// The request and its answer, once the promise has come.
     #[serde(default)]
     asked: Option<Asked>,
+    /// The events of its stream, if none of them is of its text.
+    #[serde(default)]
+    pub(super) events: Option<Vec<Value>>,
+    /// Whether the stream had others, which a crash has taken.
+    #[serde(default)]
+    pub(super) is_cut: bool,
+}
+
+/// How a task has ended.
+#[derive(Debug)]
+pub struct End<'e> {
+    /// What is said of it.
+    pub view: Value,
+    /// The turn that it was, and what that has spent.
+    pub turn: Option<(&'e Turn, Spending)>,
+    /// The events of its stream, if none of them is of its text.
+    pub events: Option<Vec<Value>>,
+    /// Whether the stream had others, which a crash has taken.
+    pub is_cut: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -216,21 +239,18 @@ pub fn begin(books: &mut Books<'_>, id: Uuid) -> Result<(), Fault> {
 /// # Errors
 ///
 /// When the disk fails.
-pub fn end(
-    books: &mut Books<'_>,
-    id: Uuid,
-    owner: &str,
-    view: Value,
-    turn: Option<(&Turn, Spending)>,
-) -> Result<(), Fault> {
+pub fn end(books: &mut Books<'_>, id: Uuid, owner: &str, end: End<'_>) -> Result<(), Fault> {
     let key = id.as_u128();
     let promise = read::<Promise>(books, PROMISES, key)?;
     books.write(PROMISES)?.remove(key)?;
     books.write(BEGUN)?.remove(key)?;
+    listing::add(books, owner, id, &end.view)?;
     let outcome = Outcome {
         owner: owner.to_owned(),
-        view,
+        view: end.view,
         asked: promise.as_ref().map(Promise::asked),
+        events: end.events,
+        is_cut: end.is_cut,
     };
     write(books, OUTCOMES, key, &outcome)?;
     let mut ages = books.write(OUTCOME_AGES)?;
@@ -238,21 +258,30 @@ pub fn end(
     ages.insert(newest.map_or(0, |newest| newest + 1), key)?;
     drop(ages);
     books.ledger.outcomes += 1;
-    if let Some((turn, spent)) = turn {
+    if let Some((turn, spent)) = end.turn {
         let turns = u32::from(promise.is_none());
         session::change(books, owner, turn, Change { turns, spent })?;
     }
     forget_old(books)
 }
 
-/// Ends a task that was promised in an earlier life of the daemon and can't go on.
+/// Ends a task that was promised in an earlier life of the daemon and can't go on. All that its readers are told
+/// is why.
 ///
 /// # Errors
 ///
 /// When the disk fails.
-pub fn give_up(books: &mut Books<'_>, promise: &Promise, code: Code) -> Result<(), Fault> {
-    let view = promise.failed(code, books.now_ms);
-    end(books, promise.id, &promise.owner, view, None)?;
+pub fn give_up(books: &mut Books<'_>, promise: &Promise, error: &ApiError) -> Result<(), Fault> {
+    let mut told = Vec::new();
+    let data = event::error(error, &promise.pool.engine);
+    sse::encode(&mut told, 0, "error", &data);
+    let given_up = End {
+        view: promise.failed(error.code, books.now_ms),
+        turn: None,
+        events: Some(read_back(&told)),
+        is_cut: error.code == Code::WorkerReset,
+    };
+    end(books, promise.id, &promise.owner, given_up)?;
     match promise.turn {
         Some(turn) => session::end_lost(books, &promise.owner, turn),
         None => Ok(()),
@@ -267,9 +296,13 @@ fn forget_old(books: &mut Books<'_>) -> Result<(), Fault> {
         let Some(key) = oldest else {
             return Ok(());
         };
+        let id = Uuid::from_u128(key);
+        if let Some(outcome) = outcome(books, id)? {
+            listing::remove(books, &outcome.owner, id, &outcome.view)?;
+        }
         books.write(OUTCOMES)?.remove(key)?;
         books.ledger.outcomes -= 1;
-        books.ledger.forgotten.push(Uuid::from_u128(key));
+        books.ledger.forgotten.push(id);
     }
     Ok(())
 }
@@ -284,7 +317,7 @@ pub fn find(
     id: Uuid,
     viewer: &Viewer,
 ) -> Result<Result<Value, ApiError>, Fault> {
-    let outcome = read::<Outcome>(books, OUTCOMES, id.as_u128())?;
+    let outcome = outcome(books, id)?;
     let seen = outcome.filter(|outcome| viewer.sees(&outcome.owner));
     let view = seen.map(|outcome| outcome.view);
     Ok(view.ok_or_else(ApiError::task_not_found))
@@ -302,12 +335,29 @@ pub fn answered(
     owner: &str,
     body: &[u8],
 ) -> Result<Option<Answer>, Fault> {
-    let outcome = read::<Outcome>(books, OUTCOMES, id.as_u128())?;
-    Ok(outcome
+    Ok(outcome(books, id)?
         .filter(|outcome| outcome.owner == owner)
         .and_then(|outcome| outcome.asked)
         .filter(|asked| asked.request == Digest::of(body))
         .map(|asked| asked.answer))
+}
+
+/// What is said of a task that has ended.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub(super) fn view(books: &Books<'_>, id: Uuid) -> Result<Option<Value>, Fault> {
+    Ok(outcome(books, id)?.map(|outcome| outcome.view))
+}
+
+/// What became of a task.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub(super) fn outcome(books: &Books<'_>, id: Uuid) -> Result<Option<Outcome>, Fault> {
+    read(books, OUTCOMES, id.as_u128())
 }
 
 fn read<T: DeserializeOwned>(
@@ -350,6 +400,8 @@ pub struct Ended {
     pub view: TaskView,
     /// Its events as its readers have them, if they are to be kept.
     pub events: Option<Vec<u8>>,
+    /// The only event that it has, if there was no text.
+    pub only_event: Option<Vec<u8>>,
     /// What it has spent.
     pub spent: Spending,
     /// Who waits for it to be there.
@@ -362,6 +414,7 @@ impl Work for Ended {
             record,
             view,
             events,
+            only_event,
             spent,
             ..
         } = self;
@@ -370,8 +423,13 @@ impl Work for Ended {
             return Ok(());
         }
         let owner = record.owner.to_string();
-        let turn = record.turn.as_ref().map(|turn| (turn, *spent));
-        end(books, record.id, &owner, said(view), turn)
+        let ended = End {
+            view: said(view),
+            turn: record.turn.as_ref().map(|turn| (turn, *spent)),
+            events: only_event.as_deref().map(read_back),
+            is_cut: false,
+        };
+        end(books, record.id, &owner, ended)
     }
 
     /// Whoever waits for it waits for the disk once. Then it is owed: a task whose end is not known would run again in
@@ -409,12 +467,12 @@ impl Work for Begun {
 /// A promise that can't be held, on its way to the disk.
 struct GivenUp {
     promise: Promise,
-    code: Code,
+    error: ApiError,
 }
 
 impl Work for GivenUp {
     fn carry_out(&mut self, books: &mut Books<'_>) -> Result<(), Fault> {
-        give_up(books, &self.promise, self.code)
+        give_up(books, &self.promise, &self.error)
     }
 
     fn settle(self: Box<Self>, store: &Store, committed: bool) -> Option<Box<dyn Work>> {
@@ -455,8 +513,8 @@ impl Store {
     }
 
     /// Has it written down that a promise can't be held.
-    pub fn give_up(&self, promise: Promise, code: Code) {
-        self.gather(Box::new(GivenUp { promise, code }));
+    pub fn give_up(&self, promise: Promise, error: ApiError) {
+        self.gather(Box::new(GivenUp { promise, error }));
     }
 
     /// Has it written down what became of a task: at once if somebody waits for that.

@@ -2,6 +2,7 @@
 
 mod damage;
 mod journal;
+mod listing;
 mod session;
 
 use std::{fs, sync::mpsc};

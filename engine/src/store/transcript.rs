@@ -3,11 +3,10 @@
 //! The shard hands over what it has at hand ([`super::task::Ended`]); reading the events back, hashing
 //! and writing is the disk thread's work.
 
-use orchestratord_http::sse;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Fault, Store, artifact, books::Books, settings::Transcripts};
+use super::{Fault, Store, artifact, books::Books, replay::read_back, settings::Transcripts};
 use crate::{
     api::{
         artifact::{ArtifactSpec, Kind},
@@ -94,21 +93,6 @@ fn spec(record: &TaskRecord, view: &TaskView, events: Option<&[u8]>) -> Artifact
         parent: None,
         metadata: None,
     }
-}
-
-/// The events of a stream, each as `{"id", "event", "data"}`.
-fn read_back(mut stream: &[u8]) -> Vec<Value> {
-    let mut decoder = sse::Decoder::new(stream.len());
-    let mut events = Vec::new();
-    // Nothing that we have written is longer than all that we have written.
-    while let Ok(Some(event)) = decoder.decode(&mut stream) {
-        events.push(serde_json::json!({
-            "id": String::from_utf8_lossy(event.id),
-            "event": String::from_utf8_lossy(event.event),
-            "data": serde_json::from_slice::<Value>(event.data).unwrap_or_default(),
-        }));
-    }
-    events
 }
 
 impl Store {

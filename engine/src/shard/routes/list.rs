@@ -1,4 +1,4 @@
-//! The caller's own tasks, wherever they live.
+//! The caller's own tasks, wherever they live, and those that have ended, as long as the journal knows them.
 
 use std::sync::Arc;
 
@@ -6,13 +6,14 @@ use futures_channel::oneshot;
 use orchestratord_http::Target;
 use orchestratord_sched::{ShardId, TaskState};
 
-use super::{Call, Outcome, Reply};
+use super::{Call, Outcome, Reply, told};
 use crate::{
     api::{
         error::ApiError,
-        task::{Position, TaskList, TaskView},
+        task::list::{Listed, Position, TaskList, Wanted},
     },
-    shard::{Shard, mailbox::Message, table::Wanted},
+    shard::{Shard, mailbox::Message},
+    store::listing::Page,
 };
 
 /// Tasks of a page unless asked otherwise.
@@ -20,8 +21,9 @@ const LIMIT_DEFAULT: usize = 100;
 /// The most that may be asked.
 const LIMIT_MAX: usize = 1000;
 
-/// `GET /v2/tasks`. Every shard is asked for a page of its own; the first of all of them are the answer.
-/// A task that is being stolen may be told by both shards, or by none: such is a look at what moves.
+/// `GET /v2/tasks`. Every shard is asked for a page of its own, and then the journal, so that what ends
+/// meanwhile is told by one of them; the first of all of them are the answer. A task that is being stolen may be
+/// told by both shards, or by none: such is a look at what moves.
 pub(super) fn list(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let wanted = wanted(call)?;
     let limit = wanted.limit;
@@ -38,24 +40,31 @@ pub(super) fn list(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
             answered
         })
         .collect();
+    let shared = Arc::clone(&shard.shared);
     Ok(Outcome::Later(Box::pin(async move {
         let mut tasks = Vec::new();
         for answered in asked {
             // A shard that ends with the daemon has nothing to tell any more.
             tasks.extend(answered.await.unwrap_or_default());
         }
-        Ok(Reply::json(200, &page(tasks, limit)))
+        let kept = told(shared.store.list(wanted)?).await?;
+        Ok(Reply::json(200, &page(tasks, kept, limit)))
     })))
 }
 
-fn page(mut tasks: Vec<(Position, TaskView)>, limit: usize) -> TaskList {
-    tasks.sort_unstable_by_key(|(position, _)| *position);
+/// What both tell of a task is told as its home does.
+fn page(mut tasks: Vec<(Position, Listed)>, kept: Page, limit: usize) -> TaskList {
+    tasks.extend(kept.tasks);
+    tasks.sort_by_key(|(position, _)| *position);
     tasks.dedup_by_key(|(position, _)| *position);
-    let has_more = tasks.len() > limit;
+    // Beyond, the journal may have more.
+    tasks.retain(|(position, _)| kept.looked_to.is_none_or(|end| *position <= end));
+    let is_full = tasks.len() > limit;
     tasks.truncate(limit);
-    let last = tasks.last().filter(|_| has_more);
+    let last = tasks.last().filter(|_| is_full);
+    let next = last.map(|(position, _)| *position).or(kept.looked_to);
     TaskList {
-        next_cursor: last.map(|(position, _)| position.to_string()),
+        next_cursor: next.map(|position| position.to_string()),
         tasks: tasks.into_iter().map(|(_, task)| task).collect(),
     }
 }

@@ -11,7 +11,7 @@ use orchestratord_sched::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Call, Outcome, Reply, later};
+use super::{Call, Outcome, Reply, later, told};
 use crate::{
     api::{
         self,
@@ -26,6 +26,7 @@ use crate::{
         mailbox::Message,
         placement::{self, Placed, UNAVAILABLE_WAIT, Unplaced},
         reader::Subscription,
+        replay::Replay,
         table::{Application, Cancel, Rejected, Shown},
     },
     shared::{
@@ -114,9 +115,7 @@ fn promise(shard: &Shard, call: &Call, record: &TaskRecord) -> Result<Outcome, A
         (Durability::Fsync, Ok(written)) => {
             let shared = Arc::clone(&shard.shared);
             Ok(Outcome::Later(Box::pin(async move {
-                // Canceled: the store is gone, and the daemon with it.
-                let stopping = |_| ApiError::new(Code::PoolDraining, "the daemon is shutting down");
-                let written = written.await.map_err(stopping).flatten();
+                let written = told(written).await;
                 written.map(|()| reply).inspect_err(|_| disown(&shared, id))
             })))
         }
@@ -365,12 +364,7 @@ pub(super) fn events(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let task = match find(shard, call)? {
         Found::Here(task) => task,
         Found::Elsewhere(outcome) => return Ok(outcome),
-        Found::Ended(id) => {
-            return recall(shard, call, id, |_| {
-                let message = "the task has ended, and its events are kept no longer";
-                Err(ApiError::new(Code::TaskNotFound, message))
-            });
-        }
+        Found::Ended(id) => return replay(shard, call, id, last_event_id),
     };
     let task = task.borrow();
     let subscription = Subscription::new(task.record.id, last_event_id, audience);
@@ -380,6 +374,23 @@ pub(super) fn events(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
         return Ok(Outcome::Reply(Reply::empty(204)));
     }
     Ok(Outcome::Stream(subscription))
+}
+
+/// Streams what is kept of a task that has ended.
+fn replay(
+    shard: &Shard,
+    call: &Call,
+    id: Uuid,
+    last_event_id: Option<u64>,
+) -> Result<Outcome, ApiError> {
+    let (shared, viewer) = (Arc::clone(&shard.shared), Viewer::from(call.caller()));
+    let asked = shared
+        .store
+        .ask(move |books| store::replay::recall(books, id, &viewer))?;
+    Ok(Outcome::Replay(Box::pin(async move {
+        let recalled = told(asked).await?;
+        Ok(Replay::new(&shared, recalled, last_event_id))
+    })))
 }
 
 fn last_event_id(call: &Call) -> Result<Option<u64>, ApiError> {

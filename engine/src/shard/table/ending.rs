@@ -90,10 +90,12 @@ impl Table {
         }
         let is_awaited = record.is_promised && store.durability() == Durability::Fsync;
         let events = store.transcripts() == Transcripts::Full;
+        let only_event = (ended.log.next_id() == 1).then(|| ended.log.to_vec(Audience::Plain));
         let report = Ended {
             record: Arc::clone(record),
             view: ended.view(self.shared.clock.elapsed()),
             events: events.then(|| ended.log.to_vec(Audience::Plain)),
+            only_event,
             spent,
             kept: is_awaited.then(|| self.when_kept(record.id)),
         };

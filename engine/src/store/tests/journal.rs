@@ -1,5 +1,6 @@
 //! The journal: what is found after a daemon has ended, in whatever way.
 
+use orchestratord_http::sse_log::Audience;
 use serde_json::{Value, json};
 
 use super::{
@@ -40,9 +41,19 @@ pub(super) fn give(store: &Store, promise: Promise) {
 
 /// As a task ends that was read to its end.
 pub(super) fn complete(store: &Store, id: u128) {
+    let view = json!({"task_id": Uuid::from_u128(id), "state": "completed"});
+    end(store, id, "key:ann", view);
+}
+
+pub(super) fn end(store: &Store, id: u128, owner: &'static str, view: Value) {
+    let end = task::End {
+        view,
+        turn: None,
+        events: None,
+        is_cut: false,
+    };
     let id = Uuid::from_u128(id);
-    let view = json!({"task_id": id, "state": "completed"});
-    let ended = store.ask(move |books| task::end(books, id, "key:ann", view, None).map(Ok));
+    let ended = store.ask(move |books| task::end(books, id, owner, end).map(Ok));
     told(ended.unwrap()).unwrap();
 }
 
@@ -99,6 +110,13 @@ fn a_task_that_somebody_may_have_read_of_is_not_begun_again() {
     assert_eq!(view["state"], "failed");
     assert_eq!(view["error"], "WORKER_RESET");
     assert_eq!(view["queue_position"], 3);
+    let everybody = Viewer::from(&Keys::default().identify(None, Scope::Data).unwrap());
+    let asked = store.ask(move |books| replay::recall(books, Uuid::from_u128(1), &everybody));
+    let recalled = told(asked.unwrap()).unwrap();
+    assert!(recalled.is_cut, "its readers have seen more than is left");
+    let events = String::from_utf8(recalled.log.to_vec(Audience::Plain)).unwrap();
+    assert!(events.starts_with("id: 0\nevent: error\n"), "{events}");
+    assert!(events.contains("WORKER_RESET"), "{events}");
     running.close();
 }
 

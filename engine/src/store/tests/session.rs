@@ -52,8 +52,15 @@ fn end(store: &Store, id: u128, turn: &Turn, tokens: u64) {
         tokens,
         ..Spending::default()
     };
-    let ended = store
-        .ask(move |books| task::end(books, id, "key:ann", json!({}), Some((&turn, spent))).map(Ok));
+    let ended = store.ask(move |books| {
+        let end = task::End {
+            view: json!({}),
+            turn: Some((&turn, spent)),
+            events: None,
+            is_cut: false,
+        };
+        task::end(books, id, "key:ann", end).map(Ok)
+    });
     told(ended.unwrap()).unwrap();
 }
 
