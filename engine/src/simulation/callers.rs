@@ -159,7 +159,11 @@ impl Callers {
                 let record = task.map(|task| task.borrow().record.clone());
                 // It may have ended, and been forgotten, at once.
                 let Some(record) = record else { return };
-                match life.shared.store.promise(record.promise(body.as_bytes())) {
+                match life
+                    .shared
+                    .store
+                    .promise(record.promise(body.as_bytes()), None)
+                {
                     Ok(written) => self.promises.push((number, written)),
                     Err(_) => {
                         life.tables[shard].break_promise(id);

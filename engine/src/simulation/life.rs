@@ -79,7 +79,7 @@ impl Life {
             let disk = disk.clone();
             Stepped::open(move || disk.open(), fixed.store.clone())
         };
-        let (keeping, promises) = opened.expect("a disk that works again can be read");
+        let (keeping, left) = opened.expect("a disk that works again can be read");
         let mut orders = inboxes.into_iter();
         let engines = [&local, &servers].into_iter().flat_map(|pool| {
             let places: Vec<_> = pool.replicas.iter().map(|(place, _)| place).collect();
@@ -115,17 +115,14 @@ impl Life {
                 .into_iter()
                 .map(|()| VecDeque::new())
                 .collect(),
-            restored: promises.len(),
+            restored: left.promises.len(),
             shared,
             tables,
             keeping,
             engines,
             asked,
         };
-        for (shard, tasks) in recover::tasks(&life.shared, promises)
-            .into_iter()
-            .enumerate()
-        {
+        for (shard, tasks) in recover::tasks(&life.shared, left).into_iter().enumerate() {
             for task in tasks {
                 life.tables[shard].restore(task);
             }

@@ -53,7 +53,7 @@ fn submit(life: &mut Life, shard: usize, number: u128) -> Uuid {
     assert_eq!(admitted, Ok(shard));
     let record = life.tables[shard].get(id).expect("it waits or runs");
     let promise = record.borrow().record.promise(body.to_string().as_bytes());
-    drop(life.shared.store.promise(promise));
+    drop(life.shared.store.promise(promise, None));
     life.post();
     id
 }

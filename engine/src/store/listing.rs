@@ -6,11 +6,16 @@
 use std::sync::Arc;
 
 use futures_channel::oneshot;
-use redb::{ReadableTable as _, TableDefinition};
+use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Fault, Store, artifact::Viewer, books::Books, task};
+use super::{
+    Fault, Store,
+    artifact::Viewer,
+    books::Books,
+    task::{self, OUTCOMES},
+};
 use crate::api::{
     error::ApiError,
     task::list::{Listed, Position, Wanted},
@@ -51,10 +56,36 @@ fn position_of(id: Uuid, view: &Value) -> Position {
 ///
 /// When the disk fails.
 pub fn add(books: &Books<'_>, owner: &str, id: Uuid, view: &Value) -> Result<(), Fault> {
+    insert(&mut books.write(LISTED)?, owner, id, view)
+}
+
+/// Lists all outcomes anew: nothing stands in the list that does not stand there.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn rebuild(transaction: &WriteTransaction) -> Result<(), Fault> {
+    let outcomes = transaction.open_table(OUTCOMES)?;
+    let mut listed = transaction.open_table(LISTED)?;
+    listed.retain(|_, _| false)?;
+    for row in outcomes.iter()? {
+        let (id, bytes) = row?;
+        if let Some((owner, view)) = task::owner_and_view(bytes.value()) {
+            insert(&mut listed, &owner, Uuid::from_u128(id.value()), &view)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(
+    listed: &mut Table<'_, (&str, u64, u128), (&str, &str)>,
+    owner: &str,
+    id: Uuid,
+    view: &Value,
+) -> Result<(), Fault> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (state, pool) = (text(&view["state"]), text(&view["placement"]["pool_id"]));
     let (newest_first, id) = place(position_of(id, view));
-    let mut listed = books.write(LISTED)?;
     for under in [owner, ANYBODY] {
         listed.insert((under, newest_first, id), (&*state, &*pool))?;
     }

@@ -27,8 +27,9 @@ use uuid::Uuid;
 use super::{
     Fault,
     books::{ARTIFACT_AGES, ARTIFACTS, MODELS, QUARANTINE},
-    disk,
+    disk, listing,
     pages::{Pages, Rows, Tables},
+    session::SESSIONS,
     task::{BEGUN, OUTCOME_AGES, OUTCOMES, PROMISES},
 };
 use crate::logs;
@@ -144,6 +145,8 @@ impl Wreck<'_> {
         let outcomes = self.copy(into, OUTCOMES)?;
         self.copy(into, OUTCOME_AGES)?;
         age_outcomes(into)?;
+        listing::rebuild(into)?;
+        self.copy(into, SESSIONS)?;
         doubt(into, &promises, &begun, &outcomes)?;
         self.tell_unknown(into)
     }

@@ -241,7 +241,9 @@ impl Work for Expired {
     }
 
     // What could not be forgotten is found at the next start, and has expired then, too.
-    fn settle(self: Box<Self>, _store: &Store, _committed: bool) {}
+    fn settle(self: Box<Self>, _store: &Store, _committed: bool) -> Option<Box<dyn Work>> {
+        None
+    }
 }
 
 impl Store {

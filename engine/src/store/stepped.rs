@@ -6,8 +6,7 @@ use crossbeam::channel::Receiver;
 use redb::StorageBackend;
 
 use super::{
-    Fault, JOBS_MAX, Job, Keeper, Parts, Store, Work, assemble, disk, settings::StoreSettings,
-    task::Promise,
+    Fault, JOBS_MAX, Job, Keeper, Left, Parts, Store, Work, assemble, disk, settings::StoreSettings,
 };
 
 /// A store whose time stands still between its turns.
@@ -18,8 +17,7 @@ pub struct Stepped {
 }
 
 impl Stepped {
-    /// Opens the store on this disk, and again after each fault. Also what was promised before and has not
-    /// ended, the oldest first.
+    /// Opens the store on this disk, and again after each fault. Also what an earlier life has left there.
     ///
     /// # Errors
     ///
@@ -27,14 +25,14 @@ impl Stepped {
     pub fn open<D: StorageBackend>(
         file: impl Fn() -> D + Send + 'static,
         settings: StoreSettings,
-    ) -> Result<(Self, Vec<Promise>), Fault> {
+    ) -> Result<(Self, Left), Fault> {
         let head = Arc::default();
         let open = move || Ok(disk::open_in(file(), &head)?);
         let Parts {
             keeper,
             queue,
             gathering,
-            promises,
+            left,
             files: _,
         } = assemble(Box::new(open), settings)?;
         let stepped = Self {
@@ -42,7 +40,7 @@ impl Stepped {
             queue,
             gathering,
         };
-        Ok((stepped, promises))
+        Ok((stepped, left))
     }
 
     /// What other threads know of it.

@@ -307,6 +307,12 @@ fn forget_old(books: &mut Books<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whose outcome it is, and what is said of the task; nothing if it can't be read.
+pub(super) fn owner_and_view(outcome: &[u8]) -> Option<(String, Value)> {
+    let Outcome { owner, view, .. } = serde_json::from_slice(outcome).ok()?;
+    Some((owner, view))
+}
+
 /// What became of a task, for a caller who may know of it.
 ///
 /// # Errors

@@ -59,9 +59,12 @@ fn live(bytes: &[u8]) -> Result<Life, StartError> {
         ..settings()
     };
     let (store, running, found) = start(dir.path(), settings.clone())?;
-    let waiting: BTreeSet<_> = found.iter().map(|it| it.id.as_u128()).collect();
+    let waiting: BTreeSet<_> = found.promises.iter().map(|it| it.id.as_u128()).collect();
     let body = a_promise(1, &"once upon a time ".repeat(20)).body;
-    assert!(found.iter().all(|it| it.body == body), "a word is wrong");
+    assert!(
+        found.promises.iter().all(|it| it.body == body),
+        "a word is wrong"
+    );
     let with = |state: &str| {
         let is = |id: &u128| view(&store, *id).is_ok_and(|view| view["state"] == state);
         WAITING.chain(ENDED).filter(is).collect()
@@ -70,7 +73,7 @@ fn live(bytes: &[u8]) -> Result<Life, StartError> {
     running.close();
     drop(store);
     let (_, running, again) = start(dir.path(), settings)?;
-    let again: BTreeSet<_> = again.iter().map(|it| it.id.as_u128()).collect();
+    let again: BTreeSet<_> = again.promises.iter().map(|it| it.id.as_u128()).collect();
     assert_eq!(again, waiting, "the next life finds the same");
     running.close();
     Ok(Life {
