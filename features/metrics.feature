@@ -64,6 +64,7 @@ Feature: Metrics
       | tasks_started_total                 | counter   | engine engine_version pool_id replica_id priority | |
       | tasks_canceled_total                | counter   | engine engine_version pool_id replica_id reason   | |
       | tasks_rejected_total                | counter   | engine reason                                     | |
+      | auth_failures_total                 | counter   | reason                                            | |
       | tokens_in_total                     | counter   | engine engine_version pool_id replica_id          | |
       | tokens_out_total                    | counter   | engine engine_version pool_id replica_id          | |
       | admission_backpressure_events_total | counter   | engine policy                                     | |

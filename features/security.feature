@@ -90,6 +90,47 @@ Feature: Security gates
     When Ben sends GET /v2/tasks
     Then the answer is 200
 
+  # Two wrong keys are enough to see what sixty do.
+  Scenario: who tries key after key is told to come back, and who was let in before goes on
+    Given Ann has a key for data
+    And Eve has made up a key
+    And a daemon started with --keys {dir}/keys.toml --auth-failures-per-minute 2
+    And Ann sends GET /v2/tasks
+    When Eve sends GET /v2/tasks
+    Then the answer is 403 INVALID_KEY
+    When Eve enqueues a task
+    Then the answer is 403 INVALID_KEY
+    When Eve sends GET /v2/tasks
+    Then the answer is 429 RATE_LIMITED
+    And the body holds
+      | retriable      | true         |
+      | policy_label   | "rate_limit" |
+      | retry_after_ms | a number     |
+    And the headers hold
+      | Retry-After | a number |
+    And a line of the log comes to hold
+      | event    | "refusal"      |
+      | code     | "RATE_LIMITED" |
+      | network  | "127.0.0.1"    |
+      | identity | nothing        |
+    And the metric auth_failures_total comes to 3
+    When Ann sends GET /v2/tasks
+    Then the answer is 200
+    When the client sends GET /v2/tasks
+    Then the answer is 401 MISSING_KEY
+    When the client sends GET /livez
+    Then the answer is 200
+
+  Scenario: after too many wrong keys a right one looks like them
+    Given Ann has a key for data
+    And Eve has made up a key
+    And a daemon started with --keys {dir}/keys.toml --auth-failures-per-minute 1
+    And Eve sends GET /v2/tasks
+    When Ann sends GET /v2/tasks
+    Then the answer is 429 RATE_LIMITED
+    And the body holds
+      | message | "too many keys that nobody has came from your address; come back later" |
+
   Scenario: an address that others can reach needs a key
     When someone starts a daemon with --addr 0.0.0.0:0
     Then it refuses with exit code 2 and a remedy that mentions keys new

@@ -193,6 +193,11 @@ pub struct ServeArguments {
     #[arg(long, env = "ORCHD_KEYS", value_name = "FILE.toml")]
     pub keys: Option<PathBuf>,
 
+    /// Keys that nobody has, which may come from one address (of version 6: one /64) in a minute; then every key
+    /// from there is answered 429, but for those of callers that were let in from there before.
+    #[arg(long, env = "ORCHD_AUTH_FAILURES_PER_MINUTE", default_value_t = 60)]
+    pub auth_failures_per_minute: u32,
+
     /// The directory that this daemon keeps to itself. Default: orchestratord/ in
     /// $XDG_STATE_HOME, or in ~/.local/state.
     #[arg(long, env = "ORCHD_DATA_DIR", value_name = "DIR")]

@@ -14,6 +14,7 @@ use crate::{
         device,
         engines::Engines,
     },
+    identity::guesses::Guesses,
     metrics,
     preflight::Machine,
     provision, recover,
@@ -67,6 +68,7 @@ impl Daemon {
             clock: Clock::start(),
             directory: Directory::default(),
             sessions: Sessions::new(limits.sessions),
+            guesses: Guesses::default(),
             mailboxes: (0..shards)
                 .map(|_| Arc::new(Ring::new(MAILBOX_MAX)))
                 .collect(),

@@ -4,6 +4,8 @@
 //! key is hashed and compared with every stored digest in constant time: how long the answer takes
 //! says nothing about how close a guess was. Keys are never logged; an identity's name is.
 
+pub mod guesses;
+
 use std::{
     fmt, fs,
     hash::{DefaultHasher, Hash, Hasher},
@@ -17,7 +19,7 @@ use std::{
 use orchestratord_sched::{Flow, Instant, Rate};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -302,20 +304,28 @@ impl Keys {
             });
         }
         let digest = digest(presented.ok_or(Stranger::NoKey)?);
-        // Every digest is compared, also after a match: the time taken tells nothing.
-        let mut found = None;
-        for key in &self.keys {
-            let same: Choice = key.digest.ct_eq(&digest);
-            if bool::from(same) {
-                found = Some(key);
-            }
-        }
-        let key = found.ok_or(Stranger::UnknownKey)?;
+        let place = place_of(&digest, self.keys.iter().map(|key| &key.digest));
+        let key = place.and_then(|place| self.keys.get(place));
+        let key = key.ok_or(Stranger::UnknownKey)?;
         Ok(Caller {
             identity: Identity::Key(Arc::clone(&key.name)),
             scopes: key.scopes.clone(),
         })
     }
+}
+
+/// Which of the stored digests this is. All are compared, also after a match, and byte by byte to the end, so
+/// the time taken tells neither which key was meant nor how much of it was right; and as what is compared are
+/// hashes, nobody could choose their first bytes.
+fn place_of<'k>(digest: &[u8; 32], stored: impl Iterator<Item = &'k [u8; 32]>) -> Option<usize> {
+    let (mut found, mut place) = (Choice::from(0), 0);
+    for (at, stored) in (0_u64..).zip(stored) {
+        let same = stored.ct_eq(digest);
+        place.conditional_assign(&at, same);
+        found |= same;
+    }
+    let place = usize::try_from(place).ok()?;
+    bool::from(found).then_some(place)
 }
 
 fn digest(secret: &str) -> [u8; 32] {
@@ -412,6 +422,22 @@ mod tests {
         assert_eq!(holder.identity.to_string(), "key:fleet");
         let data = keyed.identify(Some(token), Scope::Data);
         assert_eq!(data, Err(Stranger::UnknownKey));
+    }
+
+    #[test]
+    fn every_digest_is_compared_whichever_it_is() {
+        let stored: Vec<[u8; 32]> = (0..9).map(|key| digest(&format!("key {key}"))).collect();
+        let check = |secret: &str, expected| {
+            let mut compared = 0;
+            let counted = stored.iter().inspect(|_| compared += 1);
+            assert_eq!(place_of(&digest(secret), counted), expected, "{secret}");
+            assert_eq!(compared, stored.len(), "{secret}");
+        };
+        check("key 0", Some(0));
+        check("key 4", Some(4));
+        check("key 8", Some(8));
+        check("a guess", None);
+        assert_eq!(place_of(&digest("a guess"), [].into_iter()), None);
     }
 
     #[test]

@@ -208,6 +208,7 @@ pub fn refused(
     let subject = error.subject.as_deref();
     let job_id = subject.and_then(|subject| subject.job_id);
     let session_id = subject.and_then(|subject| subject.session_id);
+    let network = subject.and_then(|subject| subject.network);
     info!(
         event = "refusal",
         correlation_id,
@@ -218,6 +219,7 @@ pub fn refused(
         engine = error.engine,
         engine_version = subject.and_then(|subject| subject.engine_version.as_deref()),
         pool_id = subject.and_then(|subject| subject.pool_id.as_deref()),
+        network = network.map(tracing::field::display),
         code = error.code.name(),
         status = error.code.status(),
         human = "A request was refused.",

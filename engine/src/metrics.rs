@@ -5,9 +5,11 @@
 //! closed enums only: no request can make a new time series. Names and labels are the contract's.
 
 mod exposition;
+mod key;
 mod placement;
 
 pub use exposition::{Format, expose};
+pub use key::{KeyCounters, KeyRefusal};
 pub use placement::{PlacementCounters, PlacementOutcome};
 
 use std::{
@@ -238,6 +240,8 @@ pub struct ShardCounters {
     pub model_not_found: Counter,
     /// Where it sent tasks.
     pub placements: PlacementCounters,
+    /// Whom it turned away for their keys.
+    pub keys: KeyCounters,
 }
 
 /// One of each for every shard. Padded, so that no two shards write one cache line.
@@ -254,6 +258,7 @@ pub fn shard_counters(shards: usize) -> PerShard<ShardCounters> {
         stolen_from: (0..shards).map(|_| Counter::default()).collect(),
         model_not_found: Counter::default(),
         placements: PlacementCounters::default(),
+        keys: KeyCounters::default(),
     };
     (0..shards).map(|shard| counters(shard).into()).collect()
 }

@@ -13,7 +13,7 @@ pub mod link;
 pub mod pool;
 pub mod schema;
 
-use std::{env, fmt, path::PathBuf, thread, time::Duration};
+use std::{env, fmt, num::NonZeroU32, path::PathBuf, thread, time::Duration};
 
 use orchestratord_sched::{budget::Allowance, session::SessionRules};
 
@@ -151,6 +151,8 @@ impl Fixed {
 pub struct Limits {
     /// Who may call.
     pub keys: Keys,
+    /// Keys that nobody has, from one network.
+    pub auth_failures_per_minute: NonZeroU32,
     /// Bytes of a body.
     pub body_max_bytes: u64,
     /// See [`Timeouts`].
@@ -206,6 +208,12 @@ impl Settings {
         };
         let limits = Limits {
             keys,
+            auth_failures_per_minute: within(
+                "auth_failures_per_minute",
+                arguments.auth_failures_per_minute,
+            )?
+            .try_into()
+            .expect("its bounds begin with one"),
             timeouts: timeouts(&arguments)?,
             body_max_bytes: arguments.body_max_bytes,
             finished_tasks_max: arguments.finished_tasks_max,

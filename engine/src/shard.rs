@@ -12,6 +12,7 @@ pub mod farewell;
 pub mod greeting;
 pub mod http2;
 pub mod mailbox;
+pub mod peer;
 pub mod placement;
 pub mod reader;
 pub mod relay;

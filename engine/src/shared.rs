@@ -23,6 +23,7 @@ use crossbeam::channel::Sender;
 use crate::{
     clock::Clock,
     control::Command,
+    identity::guesses::Guesses,
     metrics::{PerShard, ShardCounters},
     models::{
         self,
@@ -57,6 +58,8 @@ pub struct Shared {
     pub directory: Directory,
     /// Conversations.
     pub sessions: Sessions,
+    /// Keys that were guessed.
+    pub guesses: Guesses,
     /// Each shard's mailbox.
     pub mailboxes: Vec<Arc<Ring<Message>>>,
     /// What shards ask of the control thread; bounded.

@@ -94,6 +94,6 @@ pub use estimate::{Estimate, Load, Progress, Text};
 pub use fairness::Flow;
 pub use lifecycle::{ReplicaEvent, ReplicaState, TaskEvent, TaskState};
 pub use queue::Ticket;
-pub use shared::{Bill, Full, Lease, Pool, PoolOptions, Rate, ReplicaIndex, ShardId};
+pub use shared::{Bill, Bucket, Full, Lease, Pool, PoolOptions, Rate, ReplicaIndex, ShardId};
 pub use time::Instant;
 pub use urgency::{Class, Urgency};

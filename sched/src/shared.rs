@@ -51,7 +51,7 @@ mod slots;
 pub use accounts::{ACCOUNTS_MAX, Bill};
 pub use pool::{Pool, PoolOptions, ShardId};
 pub use quota::Full;
-pub use rate::Rate;
+pub use rate::{Bucket, Rate};
 pub use runway::RUNWAY_LEN;
 pub use slots::{Lease, ReplicaIndex};
 

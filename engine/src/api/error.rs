@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::shared::snapshot::Pool;
+use crate::{identity::guesses::Network, shared::snapshot::Pool};
 
 /// The contract's error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -192,6 +192,8 @@ pub struct Subject {
     pub pool_id: Option<String>,
     /// The version of the pool's engine.
     pub engine_version: Option<String>,
+    /// Where the request came from, if that is what it is about.
+    pub network: Option<Network>,
 }
 
 /// When to come back, where nobody knows: the causes are such as pass in a moment.
@@ -257,6 +259,12 @@ impl ApiError {
         let subject = self.subject.get_or_insert_default();
         subject.pool_id = Some(pool.id.clone());
         subject.engine_version = Some(pool.engine_version.clone());
+        self
+    }
+
+    /// The same, about whoever calls from there.
+    pub fn from(mut self, network: Network) -> Self {
+        self.subject.get_or_insert_default().network = Some(network);
         self
     }
 

@@ -5,6 +5,7 @@
 
 mod catalog;
 mod device;
+mod key;
 mod placement;
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
@@ -169,6 +170,7 @@ pub fn expose(
     };
     tasks(&mut page, snapshot);
     refusals(&mut page, snapshot, shards);
+    key::refusals(&mut page, shards);
     tokens(&mut page, snapshot);
     pools(&mut page, snapshot);
     engines(&mut page, snapshot);

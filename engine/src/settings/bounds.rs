@@ -25,7 +25,7 @@ pub fn of(key: &str) -> Option<RangeInclusive<u64>> {
         "sessions_max" => 1..=SESSIONS_MAX,
         "ready_timeout_ms" => 1..=READY_TIMEOUT_MAX_MS,
         "stop_grace_ms" => 1..=STOP_GRACE_MAX_MS,
-        "context_tokens" | "session_turns_max" => 1..=u32::MAX.into(),
+        "context_tokens" | "session_turns_max" | "auth_failures_per_minute" => 1..=u32::MAX.into(),
         "head_timeout_ms"
         | "body_timeout_ms"
         | "idle_timeout_ms"

@@ -30,9 +30,11 @@ use super::{
     Shard,
     exchange::{self, Errand, Exchange, Fate, Gone},
     greeting::{self, Greeting},
-    http2, reader,
+    http2,
+    peer::Peer,
+    reader,
     reply::Reply,
-    routes::{self, Call, Peer},
+    routes::{self, Call},
 };
 
 /// Bytes taken from a socket at a time. One buffer a shard serves all its connections.
@@ -66,7 +68,7 @@ async fn greet(shard: &Rc<Shard>, mut stream: TcpStream) {
     if stream.set_write_timeout(timeout).is_err() {
         return;
     }
-    let peer = peer(&stream);
+    let peer = Peer::of(&stream);
     match greeting::read(shard, &mut stream).await {
         // In a box: what it needs is far more than a connection of HTTP/1.1 should set aside.
         Greeting::Http2(begun) => Box::pin(http2::serve(shard, stream, peer, begun)).await,
@@ -99,17 +101,10 @@ pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
     glommio::spawn_local(live).detach();
 }
 
-fn peer(stream: &TcpStream) -> Peer {
-    match stream.peer_addr() {
-        Ok(peer) if peer.ip().to_canonical().is_loopback() => Peer::Local,
-        _ => Peer::Remote,
-    }
-}
-
 impl Connection {
     fn new(stream: TcpStream, http: server::Connection) -> Self {
         Self {
-            peer: peer(&stream),
+            peer: Peer::of(&stream),
             stream,
             http,
             out: Vec::new(),

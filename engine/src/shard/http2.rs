@@ -26,8 +26,8 @@ use super::{
     Shard,
     connection::hang_up,
     farewell::Listener,
+    peer::Peer,
     reader::{BATCH_BYTES, OpenStream},
-    routes::Peer,
 };
 
 /// Streams of one connection at a time: a little more than the hundred that RFC 9113 §6.5.2 calls

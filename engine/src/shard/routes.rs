@@ -5,6 +5,7 @@
 //! handler answers 500 and harms nobody else.
 
 mod artifact;
+mod caller;
 mod catalog;
 mod control;
 mod description;
@@ -30,17 +31,14 @@ use uuid::Uuid;
 
 pub(crate) use self::description::document;
 use self::table::Route;
-use super::{Shard, reader::Subscription, replay::Replay, reply::Reply};
+use super::{Shard, peer::Peer, reader::Subscription, replay::Replay, reply::Reply};
 use crate::{
     api::error::{ApiError, Code},
     clock,
-    identity::{Caller, Identity, Scope, Stranger},
+    identity::{Caller, Identity, Scope},
     logs,
     trace::TraceId,
 };
-
-/// What refuses who asks too often, as it is told to them.
-const RATE_LIMIT: &str = "rate_limit";
 
 /// What the connection does with a request.
 pub enum Outcome {
@@ -79,15 +77,6 @@ async fn told<T>(answer: oneshot::Receiver<Result<T, ApiError>>) -> Result<T, Ap
 }
 
 type Handler = fn(&Shard, &Call) -> Result<Outcome, ApiError>;
-
-/// Where a caller is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// On this machine.
-    Local,
-    /// Elsewhere, or nobody knows.
-    Remote,
-}
 
 /// One request, read whole.
 pub struct Call {
@@ -181,12 +170,12 @@ fn admit(
     peer: Peer,
 ) -> Result<(&'static Route, Caller), ApiError> {
     let route = find(request)?;
-    let scope = match (route.scope, peer) {
+    let scope = match route.scope {
         // A scraper on the same machine needs no key.
-        (Some(Scope::Metrics), Peer::Local) => None,
-        (scope, _) => scope,
+        Some(Scope::Metrics) if peer.is_local() => None,
+        scope => scope,
     };
-    let caller = identify(shard, request, scope)?;
+    let caller = caller::identify(shard, request, peer, scope)?;
     if route.takes_json() {
         expect_json(request)?;
     }
@@ -226,46 +215,6 @@ fn allowed(method: Method) -> &'static str {
         Method::Get => "GET, HEAD",
         method => method.as_str(),
     }
-}
-
-fn identify(shard: &Shard, request: &Request, scope: Option<Scope>) -> Result<Caller, ApiError> {
-    let limits = shard.shared.limits();
-    let Some(scope) = scope else {
-        // An open route asks for no key, and whoever calls it is nobody in particular.
-        return Ok(Caller::anonymous());
-    };
-    let caller = limits
-        .keys
-        .identify(presented_key(request), scope)
-        .map_err(|stranger| match stranger {
-            Stranger::NoKey => ApiError::new(
-                Code::MissingKey,
-                "show a key in X-API-Key or as Authorization: Bearer",
-            ),
-            Stranger::UnknownKey => ApiError::new(Code::InvalidKey, "the key is not a known one"),
-        })?;
-    if !caller.may(scope) {
-        let message = format!("the key lacks the scope `{}`", scope.name());
-        return Err(ApiError::new(Code::Forbidden, message));
-    }
-    let counted = limits.keys.count(&caller, shard.shared.clock.now());
-    counted.map_err(|wait| {
-        let message = "the key has been used as often as it may; come back later";
-        let error = ApiError {
-            policy_label: Some(RATE_LIMIT),
-            ..ApiError::new(Code::RateLimited, message)
-        };
-        error.after(wait)
-    })?;
-    Ok(caller)
-}
-
-fn presented_key(request: &Request) -> Option<&str> {
-    let bearer = || {
-        let (scheme, key) = request.fields.get("authorization")?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-    };
-    request.fields.get("x-api-key").or_else(bearer)
 }
 
 fn expect_json(request: &Request) -> Result<(), ApiError> {

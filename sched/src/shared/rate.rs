@@ -15,9 +15,7 @@ const MINUTE_NANOS: u64 = 60_000_000_000;
 #[derive(Debug)]
 pub struct Rate {
     per_minute: NonZeroU32,
-    /// When the bucket is full, in nanoseconds. Written by whoever asks, on any shard. It only counts: no other
-    /// memory is read on its word, so `Relaxed` is enough.
-    full_at: AtomicU64,
+    bucket: Bucket,
 }
 
 impl Rate {
@@ -26,7 +24,7 @@ impl Rate {
     pub const fn new(per_minute: NonZeroU32) -> Self {
         Self {
             per_minute,
-            full_at: AtomicU64::new(0),
+            bucket: Bucket::full(),
         }
     }
 
@@ -42,18 +40,63 @@ impl Rate {
     ///
     /// How long until there is one; then none was taken.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
-        let interval = MINUTE_NANOS / u64::from(self.per_minute.get());
-        let now = now.as_nanos();
-        let mut wait = 0;
-        let take = |full_at: u64| {
-            let next = full_at.max(now).saturating_add(interval);
-            wait = next.saturating_sub(now.saturating_add(MINUTE_NANOS));
-            (wait == 0).then_some(next)
-        };
-        match self.full_at.fetch_update(Relaxed, Relaxed, take) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Duration::from_nanos(wait)),
+        self.bucket.take(self.per_minute, now)
+    }
+}
+
+/// A bucket whose owner knows how much it holds: of many alike, each is one word.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    /// When it is full, in nanoseconds. Written by whoever asks, on any shard. It only counts: no other
+    /// memory is read on its word, so `Relaxed` is enough.
+    full_at: AtomicU64,
+}
+
+impl Bucket {
+    /// A full one.
+    #[must_use]
+    pub const fn full() -> Self {
+        Self {
+            full_at: AtomicU64::new(0),
         }
+    }
+
+    /// Takes one of a minute's `per_minute`.
+    ///
+    /// # Errors
+    ///
+    /// How long until there is one; then none was taken.
+    pub fn take(&self, per_minute: NonZeroU32, now: Instant) -> Result<(), Duration> {
+        let mut wait = Duration::ZERO;
+        let take = |full_at| match after_one_more(full_at, per_minute, now) {
+            Ok(next) => Some(next),
+            Err(longer) => {
+                wait = longer;
+                None
+            }
+        };
+        let taken = self.full_at.fetch_update(Relaxed, Relaxed, take);
+        taken.map(drop).map_err(|_| wait)
+    }
+
+    /// Whether one could be taken.
+    ///
+    /// # Errors
+    ///
+    /// How long until there is one.
+    pub fn look(&self, per_minute: NonZeroU32, now: Instant) -> Result<(), Duration> {
+        after_one_more(self.full_at.load(Relaxed), per_minute, now).map(drop)
+    }
+}
+
+/// When a bucket that is full at `full_at` is full after one was taken; or how long until that may be.
+fn after_one_more(full_at: u64, per_minute: NonZeroU32, now: Instant) -> Result<u64, Duration> {
+    let interval = MINUTE_NANOS / u64::from(per_minute.get());
+    let now = now.as_nanos();
+    let next = full_at.max(now).saturating_add(interval);
+    match next.saturating_sub(now.saturating_add(MINUTE_NANOS)) {
+        0 => Ok(next),
+        wait => Err(Duration::from_nanos(wait)),
     }
 }
 
@@ -78,6 +121,17 @@ mod tests {
         assert_eq!(rate.take(after(5)), Err(Duration::from_secs(15)));
         assert_eq!(rate.take(after(20)), Ok(()));
         assert_eq!(rate.take(after(20)), Err(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn a_look_takes_nothing() {
+        let (bucket, once) = (Bucket::full(), NonZeroU32::MIN);
+        assert_eq!(
+            [bucket.look(once, START), bucket.look(once, START)],
+            [Ok(()); 2]
+        );
+        assert_eq!(bucket.take(once, START), Ok(()));
+        assert_eq!(bucket.look(once, START), Err(Duration::from_secs(60)));
     }
 
     #[test]
