@@ -47,33 +47,45 @@ pub(crate) fn is_target(text: &[u8]) -> bool {
             .all(|&byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2), by its characters: letters, digits, the marks of RFC
-/// 3986 §3.2.2 and the brackets of IPv6. No `@`: user information in an authority is a trap (RFC
-/// 9110 §4.2.4).
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name or an address, one of version 6 in brackets, and a port of
+/// digits. No `@`: user information in an authority is a trap (RFC 9110 §4.2.4).
 pub(crate) fn is_host(text: &[u8]) -> bool {
-    text.iter().all(|&byte| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b';'
-                    | b'='
-                    | b':'
-                    | b'['
-                    | b']'
-            )
-    })
+    let (is_host, port) = match text.strip_prefix(b"[") {
+        Some(address) => {
+            let end = memchr::memchr(b']', address).unwrap_or(address.len());
+            (is_ipv6(&address[..end]), address.get(end + 1..))
+        }
+        None => {
+            let end = memchr::memchr(b':', text).unwrap_or(text.len());
+            (is_name(&text[..end]), Some(&text[end..]))
+        }
+    };
+    is_host && port.is_some_and(is_port)
+}
+
+/// By its characters: an address that is none leads nowhere.
+fn is_ipv6(text: &[u8]) -> bool {
+    let is_of_it = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    !text.is_empty() && text.iter().all(is_of_it)
+}
+
+/// `*( unreserved / pct-encoded / sub-delims )` (RFC 3986 §3.2.2), without the comma, which makes lists.
+fn is_name(text: &[u8]) -> bool {
+    let mut parts = text.split(|&byte| byte == b'%');
+    let is_plain = |part: &[u8]| {
+        part.iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte))
+    };
+    let is_escape = |part: &[u8]| {
+        let digits = part.iter().take_while(|byte| byte.is_ascii_hexdigit());
+        digits.count() >= 2 && is_plain(part)
+    };
+    parts.next().is_none_or(is_plain) && parts.all(is_escape)
+}
+
+fn is_port(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b":");
+    text.is_empty() || digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
 }
 
 /// `1*DIGIT` that fits (RFC 9110 §8.6): no sign, no space, no overflow.
@@ -158,6 +170,29 @@ mod tests {
         assert_eq!(hexadecimal(b"ffffffffffffffff"), Some(u64::MAX));
         for not_a_size in ["", "0x1", "g", "-1", " 1", "00000000000000001"] {
             assert_eq!(hexadecimal(not_a_size.as_bytes()), None, "{not_a_size:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        for host in [
+            "",
+            "a",
+            "a.b-c_d~e:80",
+            "a:",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:80",
+            "a%2Db",
+            "a!$&'()*+;=b",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host:?}");
+        }
+        for no_host in [
+            "a:b", "a:80:90", "a:-1", "[::1", "[]", "[::1]80", "[::1]:x", "[g]", "::1", "a%zz",
+            "a%2", "a%", "[", "]", "a]", "a@b", "a,b", "a b", "a/b",
+        ] {
+            assert!(!is_host(no_host.as_bytes()), "{no_host:?}");
         }
     }
 

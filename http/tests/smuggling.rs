@@ -353,7 +353,10 @@ mod fields {
             400,
             "more than one Host",
         );
-        for host in ["a b", "a/b", "user@a", "a,b", "a?b", "a#b", "a\\b"] {
+        for host in [
+            "a b", "a/b", "user@a", "a,b", "a?b", "a#b", "a\\b", "a:b", "a:80:90", "[::1",
+            "[::1]80", "a%zz",
+        ] {
             check(
                 format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"),
                 400,
