@@ -30,6 +30,17 @@ Feature: Error taxonomy
     And the body holds
       | message | mentions max_tokenz |
 
+  # Whoever prints the sentence must not be printed on: no cursor moves, no line ends, no text turns around.
+  Scenario: what can't be seen in a name is told as an escape
+    Given a daemon
+    When the client sends POST /v2/tasks
+      """
+      {"model_ref": "mock", "prompt": "a", "\u001b[2J\u202e": 1}
+      """
+    Then the answer is 400 INVALID_PARAMS
+    And the body holds
+      | message | mentions \u{1b}[2J\u{202e} |
+
   Scenario Outline: a body that is not a task is refused
     Given a daemon
     When the client sends POST /v2/tasks

@@ -70,19 +70,20 @@ impl Daemon {
         Self::run(command, data)
     }
 
-    /// The same; all that it does is logged to this file, a line of JSON each.
+    /// The same; all that it does is logged to this file, in this format: `json` or `pretty`.
     ///
     /// # Errors
     /// If it does not start.
     pub fn start_logging(
         log: File,
+        format: &str,
         data: &Path,
         program: &Path,
         arguments: &[String],
     ) -> Result<Self, Failure> {
         let mut command = Command::new(program);
         command
-            .args(["--log", "info", "--log-format", "json"])
+            .args(["--log", "info", "--log-format", format])
             .args(arguments)
             .stderr(log);
         Self::run(command, data)
@@ -112,6 +113,12 @@ impl Daemon {
             _data: None,
             addr,
         })
+    }
+
+    /// Its number among the processes of this machine.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as a machine that fails would.

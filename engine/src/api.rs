@@ -9,6 +9,7 @@ pub mod openapi;
 pub mod placement;
 pub mod pool;
 pub mod preparation;
+pub mod sentence;
 pub mod session;
 pub mod task;
 pub mod worker;

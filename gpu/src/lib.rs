@@ -80,11 +80,13 @@ mod text;
 mod tgi;
 mod triton;
 mod vector;
+mod visible;
 mod vllm;
 
 pub use event::{Event, Fault, Finish, Usage};
 pub use generation::{Generation, Input, Message, Role, Sampling, SessionKey, Workload};
 pub use kind::EngineKind;
+pub use visible::is_visible;
 
 use core::time::Duration;
 

@@ -11,7 +11,7 @@
 //! assert_eq!(properties.ctx_max, Some(4096));
 //! ```
 
-use crate::{EngineKind, llamacpp, openai, sglang, tgi, triton, vllm};
+use crate::{EngineKind, is_visible, llamacpp, openai, sglang, tgi, triton, vllm};
 use serde::de::DeserializeOwned;
 
 /// Models of one engine that are told on. Servers that serve more are catalogs, not engines: of them nothing is.
@@ -161,7 +161,7 @@ fn sample(line: &str, name: &str) -> Option<f64> {
 /// A name, if it is one that can be shown anywhere.
 pub(crate) fn name(name: String) -> Option<String> {
     let is_short = name.chars().count() <= NAME_CHARS_MAX;
-    (!name.is_empty() && is_short && !name.contains(char::is_control)).then_some(name)
+    (!name.is_empty() && is_short && name.chars().all(is_visible)).then_some(name)
 }
 
 /// The names among these; none if there are too many.

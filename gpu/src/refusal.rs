@@ -4,7 +4,7 @@
 //! Inference and Triton in `error`, older versions of vLLM and SGLang in `message`, FastAPI (which vLLM
 //! and SGLang are built on) in `detail`. llama.cpp also says by how much a prompt is too long.
 
-use crate::{Fault, Workload};
+use crate::{Fault, Workload, is_visible};
 use compact_str::{CompactString, format_compact};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
@@ -79,10 +79,10 @@ fn refused(status: u16, body: &Value) -> Fault {
     })
 }
 
-/// One line of what an engine said, without control characters and without the addresses and paths
+/// One line of what an engine said, without what can't be seen and without the addresses and paths
 /// that engines like to quote.
 fn sentence(said: &str) -> CompactString {
-    let words = said.split(|c: char| c.is_whitespace() || c.is_control());
+    let words = said.split(|c: char| c.is_whitespace() || !is_visible(c));
     let mut sentence = CompactString::default();
     for word in words.filter(|word| !word.is_empty()) {
         if !sentence.is_empty() {

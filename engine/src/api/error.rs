@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::sentence::shown;
 use crate::{identity::guesses::Network, shared::snapshot::Pool};
 
 /// The contract's error codes.
@@ -219,11 +220,11 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error with nothing but a code and a sentence.
+    /// An error with nothing but a code and a sentence, which may quote others.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: shown(message.into()),
             retry_after: None,
             policy_label: None,
             engine: None,

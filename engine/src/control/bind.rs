@@ -9,7 +9,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
-use orchestratord_gpu::EngineKind;
+use orchestratord_gpu::{EngineKind, is_visible};
 use orchestratord_sched::{DeviceMask, ReplicaEvent, ReplicaIndex, ReplicaState};
 
 use super::{
@@ -105,7 +105,7 @@ pub fn is_id(id: &str) -> bool {
 
 /// Whether a server may say this of itself.
 pub fn is_name(name: &str) -> bool {
-    (1..=NAME_LENGTH_MAX).contains(&name.len()) && !name.contains(char::is_control)
+    (1..=NAME_LENGTH_MAX).contains(&name.len()) && name.chars().all(is_visible)
 }
 
 /// Who named a server.

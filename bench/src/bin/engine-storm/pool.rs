@@ -62,7 +62,7 @@ impl Pool {
         ];
         let undisturbed = Undisturbed::start(&server, &model)?;
         let data = folder.join("data");
-        let daemon = Daemon::start_logging(log, &data, &daemon::program()?, &arguments)?;
+        let daemon = Daemon::start_logging(log, "json", &data, &daemon::program()?, &arguments)?;
         let addr = daemon.addr;
         Ok(Self {
             daemon: Some(daemon),
