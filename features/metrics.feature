@@ -79,6 +79,7 @@ Feature: Metrics
       | gpu_utilization                     | gauge     | engine engine_version pool_id replica_id device   | |
       | vram_used_bytes                     | gauge     | engine engine_version pool_id replica_id device   | |
       | model_state                         | gauge     | model_id state                                    | |
+      | panics_total                        | counter   |                                                   | |
       | pool_ready                          | gauge     | pool_id                                           | |
       | store_ready                         | gauge     |                                                   | |
       | active_leases                       | gauge     | pool_id                                           | |
@@ -111,4 +112,5 @@ Feature: Metrics
     And the metric tasks_started_total comes to 1
     And the metric tokens_out_total comes to at least 1
     And the metric active_leases comes to 0
+    And the metric panics_total comes to 0
     And the metric pool_ready comes to 1

@@ -8,13 +8,7 @@
 //! the engine breaks or panics: every sequence it ran is told, the engine is built anew, and
 //! it is probed again after a wait that doubles up to [`PROBE_WAIT_MAX`].
 
-use std::{
-    collections::HashMap,
-    panic::{self, AssertUnwindSafe},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError};
 use orchestratord_gpu::{
@@ -25,6 +19,7 @@ use orchestratord_sched::{ReplicaEvent, ReplicaIndex, ShardId};
 
 use crate::{
     logs,
+    panics::{self, Panicked, contain},
     shard::mailbox::Message,
     shared::{
         Shared, readiness,
@@ -76,26 +71,24 @@ impl Worker {
     /// When the machine gives no more threads.
     pub fn spawn(self) -> std::io::Result<()> {
         let name = format!("compute-{}-{}", self.pool.id, self.replica.id);
-        thread::Builder::new()
-            .name(name)
-            .spawn(move || self.run())
-            .map(drop)
+        panics::spawn_vital(name, move || self.run()).map(drop)
     }
 
     fn run(self) {
         let mut wait = PROBE_WAIT_MIN;
         loop {
-            let mut life = Life::new(&self);
-            let ended = panic::catch_unwind(AssertUnwindSafe(|| life.live()));
+            let mut homes = Homes::default();
+            let mut served = false;
+            let ended = contain(|| Life::new(&self, &mut homes).live(&mut served));
             let reason = match ended {
                 Ok(Ended::Retired) => return self.advance(ReplicaEvent::Stop, None),
                 Ok(Ended::Broken(reason)) => reason,
-                Err(_) => "the engine panicked".to_owned(),
+                Err(Panicked) => "the engine panicked".to_owned(),
             };
-            if life.served {
+            if served {
                 wait = PROBE_WAIT_MIN;
             }
-            life.fail_all(&reason);
+            self.fail_all(&mut homes, &reason);
             logs::replica_unready(&self.pool, &self.replica, &reason, wait);
             if !self.pause(wait, &reason) {
                 return self.advance(ReplicaEvent::Stop, None);
@@ -119,6 +112,15 @@ impl Worker {
         }
     }
 
+    /// Tells every home shard that its sequences ended here.
+    fn fail_all(&self, homes: &mut Homes, reason: &str) {
+        self.advance(ReplicaEvent::Broke, Some(reason.to_owned()));
+        self.shared.sessions.kv_lost(&self.replica);
+        for (sequence, home) in homes.drain() {
+            self.broken(home, sequence, reason);
+        }
+    }
+
     /// Tells a home shard that its sequence ended here.
     fn broken(&self, home: ShardId, sequence: SequenceKey, reason: &str) {
         let event = Event::Fault(Fault::Broken(reason.into()));
@@ -135,34 +137,35 @@ impl Worker {
     }
 }
 
+/// Which shards are home to the sequences that run. What it says outlives an engine that breaks.
+type Homes = HashMap<SequenceKey, ShardId>;
+
 /// One life of an engine, from its building to its breaking.
 struct Life<'w> {
     worker: &'w Worker,
     engine: Box<dyn LocalEngine>,
-    homes: HashMap<SequenceKey, ShardId>,
+    homes: &'w mut Homes,
     said: Vec<(SequenceKey, Event)>,
     touched: Vec<bool>,
-    served: bool,
 }
 
 impl<'w> Life<'w> {
-    fn new(worker: &'w Worker) -> Self {
+    fn new(worker: &'w Worker, homes: &'w mut Homes) -> Self {
         Self {
             engine: (worker.build)(),
-            homes: HashMap::new(),
+            homes,
             said: Vec::new(),
             touched: vec![false; worker.shared.mailboxes.len()],
-            served: false,
             worker,
         }
     }
 
-    fn live(&mut self) -> Ended {
+    fn live(&mut self, served: &mut bool) -> Ended {
         if let Err(fault) = self.engine.probe() {
             return Ended::Broken(fault.to_string());
         }
         self.worker.advance(ReplicaEvent::ProbeAnswered, None);
-        self.served = true;
+        *served = true;
         loop {
             if let Err(ended) = self.take_orders() {
                 return ended;
@@ -276,15 +279,5 @@ impl<'w> Life<'w> {
             }
         };
         self.obey(order)
-    }
-
-    /// Tells every home shard that its sequences ended here.
-    fn fail_all(&mut self, reason: &str) {
-        self.worker
-            .advance(ReplicaEvent::Broke, Some(reason.to_owned()));
-        self.worker.shared.sessions.kv_lost(&self.worker.replica);
-        for (sequence, home) in self.homes.drain() {
-            self.worker.broken(home, sequence, reason);
-        }
     }
 }

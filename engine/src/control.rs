@@ -46,7 +46,7 @@ use self::{
 };
 use crate::{
     api::error::{ApiError, Code},
-    logs, metrics,
+    logs, metrics, panics,
     settings::StartError,
     shard::mailbox::Message,
     shared::{
@@ -110,15 +110,13 @@ pub fn listen() -> io::Result<(StopRequests, RenewRequests)> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let (stop, stops) = bounded(1);
     let (renew, renewals) = bounded(1);
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let asked = if signal == SIGHUP { &renew } else { &stop };
-                // Full: a request is waiting already.
-                let _ = asked.try_send(());
-            }
-        })?;
+    panics::spawn_vital("signals", move || {
+        for signal in signals.forever() {
+            let asked = if signal == SIGHUP { &renew } else { &stop };
+            // Full: a request is waiting already.
+            let _ = asked.try_send(());
+        }
+    })?;
     Ok((StopRequests(stops), RenewRequests(renewals)))
 }
 

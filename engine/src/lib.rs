@@ -12,7 +12,7 @@
 //!
 //! The rest runs before the threads start ([`cli`], [`settings`], [`preflight`], [`provision`], [`recover`]) or belongs to no
 //! thread in particular ([`api`], [`identity`], [`trust`], [`digest`], [`metrics`], [`models`], [`logs`], [`trace`],
-//! [`endpoint`], [`roots`], [`keeper`], [`clock`]).
+//! [`endpoint`], [`roots`], [`keeper`], [`clock`], [`panics`]).
 //! [`daemon::Daemon::start`] introduces them to each other.
 
 pub mod api;
@@ -28,6 +28,7 @@ pub mod keeper;
 pub mod logs;
 pub mod metrics;
 pub mod models;
+pub mod panics;
 pub mod plan;
 pub mod preflight;
 pub mod provision;

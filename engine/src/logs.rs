@@ -5,7 +5,7 @@
 //! go through a bounded queue to a thread of their own: a slow terminal stalls no stream; when the
 //! queue is full, lines are dropped.
 
-use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, panic::PanicHookInfo, path::Path, sync::Arc, time::Duration};
 
 use nvml_wrapper::error::NvmlError;
 use tracing::{error, info, level_filters::LevelFilter, warn};
@@ -20,6 +20,7 @@ use crate::{
     identity::Identity,
     metrics::CancelReason,
     models::{download::Progress, reference::Place},
+    panics,
     settings::StartError,
     shared::{record::TaskRecord, replica::Replica, snapshot::Pool},
     store::task::Promise,
@@ -48,10 +49,19 @@ pub fn start(format: LogFormat, level: LevelFilter) -> WorkerGuard {
             .with_current_span(false)
             .init();
     }
-    std::panic::set_hook(Box::new(|panic| {
-        error!(human = "A part of the daemon ran into a bug of ours.", at = %panic);
-    }));
+    panics::report();
     guard
+}
+
+/// A thread panicked.
+pub fn panicked(panic: &PanicHookInfo<'_>, thread: Option<&str>) {
+    error!(
+        event = "panic",
+        at = panic.location().map(tracing::field::display),
+        words = panics::words(panic),
+        thread,
+        human = "A part of the daemon ran into a bug of ours.",
+    );
 }
 
 /// A line about a task, which is on a replica or on none: the fields that every such line has, then its

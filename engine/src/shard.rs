@@ -26,7 +26,6 @@ pub mod upstream;
 use std::{
     cell::RefCell,
     future::poll_fn,
-    process,
     rc::Rc,
     sync::{Arc, mpsc},
     task::Poll,
@@ -43,7 +42,7 @@ use orchestratord_sched::ShardId;
 use uuid::Uuid;
 
 use crate::{
-    clock,
+    clock, panics,
     settings::StartError,
     shard::{
         farewell::Farewells,
@@ -232,8 +231,7 @@ struct Vital<'s>(&'s Shared);
 impl Drop for Vital<'_> {
     fn drop(&mut self) {
         if self.0.stages.now() != Stage::Gone {
-            eprintln!("orchestratord ends: one of its shards died (a bug of ours, logged above)");
-            process::exit(1);
+            panics::end_process("shard");
         }
     }
 }

@@ -29,13 +29,11 @@ pub mod verification;
 
 use std::{
     iter, mem,
-    panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    thread,
     time::Duration,
 };
 
@@ -57,6 +55,7 @@ use crate::{
     api::error::{ApiError, Code},
     clock::Clock,
     logs,
+    panics::{self, Panicked, contain},
     settings::StartError,
     shared::{bell::Bell, catalog::Catalog},
 };
@@ -363,8 +362,7 @@ fn limits_of_files_are_errors() -> Result<(), StartError> {
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.map(drop).map_err(|error| {
+    panics::spawn_vital(name, run).map(drop).map_err(|error| {
         StartError::new(
             format!("a thread can't be started: {error}"),
             "raise the limit of threads",
@@ -458,8 +456,7 @@ impl Keeper {
 
     /// One transaction; the ledger moves on only if it is committed.
     fn carry_out(&mut self, mut batch: Vec<Box<dyn Work>>) {
-        let attempt = panic::catch_unwind(AssertUnwindSafe(|| self.attempt(&mut batch)));
-        match attempt {
+        match contain(|| self.attempt(&mut batch)) {
             Ok(Ok(ledger)) => self.move_on(ledger, batch),
             Ok(Err(Fault(error))) => {
                 if self.store.failed.fetch_add(1, Relaxed) == 0 {
@@ -471,8 +468,8 @@ impl Keeper {
                 self.owed = owed.by_ref().take(room).collect();
                 owed.for_each(|end| self.store.drop_end(Some(end)));
             }
-            // The panic hook has logged it. What brought it about is not tried again.
-            Err(_) => {
+            // What brought it about is not tried again.
+            Err(Panicked) => {
                 for end in self.undo(batch) {
                     self.store.drop_end(Some(end));
                 }

@@ -22,7 +22,7 @@ use nvml_wrapper::{
 
 use self::failure::Failures;
 use crate::{
-    logs,
+    logs, panics,
     shared::{
         Shared,
         device::{Device, Memory, Process},
@@ -46,10 +46,7 @@ const PROCESSES_MAX: usize = 64;
 /// When the machine gives no more threads.
 pub fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
     let shared = Arc::clone(shared);
-    thread::Builder::new()
-        .name("devices".to_owned())
-        .spawn(move || watch(&shared))
-        .map(drop)
+    panics::spawn_vital("devices", move || watch(&shared)).map(drop)
 }
 
 fn watch(shared: &Shared) {

@@ -14,7 +14,6 @@ use std::{
     mem::MaybeUninit,
     os::unix::ffi::OsStrExt as _,
     path::Path,
-    thread,
 };
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
@@ -24,7 +23,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::logs;
+use crate::{logs, panics};
 
 /// A file is as its writer wants it, or gone. Neither its creation nor each write: half a file is no news.
 const FILES: WatchFlags = WatchFlags::CLOSE_WRITE
@@ -55,13 +54,11 @@ const EVENTS_BYTES: usize = 4096;
 pub fn watch(folder: &Path) -> io::Result<Receiver<()>> {
     let (wake, wakes) = bounded(1);
     let folder = folder.to_owned();
-    thread::Builder::new()
-        .name("folder".to_owned())
-        .spawn(move || {
-            if let Err(error) = follow(&folder, &wake) {
-                logs::folder_unwatched(&folder, &error.into());
-            }
-        })?;
+    panics::spawn_vital("folder", move || {
+        if let Err(error) = follow(&folder, &wake) {
+            logs::folder_unwatched(&folder, &error.into());
+        }
+    })?;
     Ok(wakes)
 }
 

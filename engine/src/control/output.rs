@@ -7,8 +7,9 @@ use std::{
     fs::{self, File},
     io::{self, PipeReader, PipeWriter, Read as _, Write as _},
     path::{Path, PathBuf},
-    thread,
 };
+
+use crate::panics;
 
 /// Bytes of a file.
 const BYTES_MAX: usize = 4 << 20;
@@ -35,9 +36,7 @@ pub fn keep(folder: &Path, name: &str) -> io::Result<PipeWriter> {
     let path = folder.join(name);
     let file = renew(&path)?;
     let (printed, print) = io::pipe()?;
-    thread::Builder::new()
-        .name("output".to_owned())
-        .spawn(move || copy(printed, file, &path))?;
+    panics::spawn_vital("output", move || copy(printed, file, &path))?;
     Ok(print)
 }
 
@@ -65,6 +64,8 @@ fn renew(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]

@@ -42,6 +42,7 @@ use crate::{
         download::Progress,
         reference::{ModelRef, Source},
     },
+    panics,
     shared::{
         Shared,
         provisioning::{Preparing, Provisioning, Step},
@@ -120,9 +121,7 @@ impl Supervisor {
     /// When the machine gives no more threads.
     pub fn spawn(self) -> io::Result<thread::JoinHandle<()>> {
         let name = format!("process-{}-{}", self.pool.id, self.replica_id());
-        thread::Builder::new()
-            .name(name)
-            .spawn(move || self.supervise())
+        panics::spawn_vital(name, move || self.supervise())
     }
 
     fn preparing(&self) -> &Preparing {

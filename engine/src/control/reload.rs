@@ -22,6 +22,7 @@ use crate::{
     api::error::{ApiError, Code},
     logs::{self, PoolRenewal},
     models::{self, progress::Logged, reference::Source},
+    panics::{Panicked, contain},
     provision::{self, Inboxes},
     settings::{engine::EngineSettings, pool::PoolSettings},
     shared::{Shared, replica::Reach, snapshot::Pool},
@@ -83,7 +84,10 @@ impl Reload {
     }
 
     fn carry_out(self, shared: &Arc<Shared>) {
-        let (outcome, replaced) = match replace(shared, &self.pool_id, self.target) {
+        let replaced = contain(|| replace(shared, &self.pool_id, self.target));
+        let replaced =
+            replaced.unwrap_or_else(|Panicked| Err("it ran into a bug of ours".to_owned()));
+        let (outcome, replaced) = match replaced {
             Ok(replaced) => (Ok(Arc::clone(&replaced.new)), Some(replaced)),
             Err(cause) => (Err(failed(&cause)), None),
         };

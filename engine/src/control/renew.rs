@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     logs::{self, PoolRenewal},
+    panics::{Panicked, contain},
     provision,
     settings::{
         Limits, Settings, StartError,
@@ -193,7 +194,8 @@ impl Changes {
 fn start(shared: &Arc<Shared>) -> io::Result<()> {
     let shared = Arc::clone(shared);
     let read = move || {
-        let renewed = read(&shared).map(Box::new);
+        let renewed = contain(|| read(&shared)).unwrap_or_else(|Panicked| Err(bug()));
+        let renewed = renewed.map(Box::new);
         // The control thread is gone only when the daemon stops, and then nobody needs settings.
         let _ = shared.commands.send(Command::Renewed(renewed));
     };
@@ -201,6 +203,13 @@ fn start(shared: &Arc<Shared>) -> io::Result<()> {
         .name("settings".to_owned())
         .spawn(read)
         .map(drop)
+}
+
+fn bug() -> StartError {
+    StartError::new(
+        "reading the settings ran into a bug of ours",
+        "start the daemon again to have them",
+    )
 }
 
 fn read(shared: &Shared) -> Result<Renewed, StartError> {

@@ -4,7 +4,7 @@
 //! for another's. It asks again after [`INTERVAL`], after a wait that doubles while the server is down,
 //! and at once when a shard found something wrong. It ends when the replica is gone.
 
-use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use orchestratord_gpu::{
@@ -25,7 +25,7 @@ use ureq::{
 use super::bind;
 use crate::{
     endpoint::Endpoint,
-    logs,
+    logs, panics,
     roots::{self, Roots},
     settings::{Limits, key::EngineKey},
     shared::{
@@ -71,10 +71,7 @@ impl Watcher {
     /// When the machine gives no more threads.
     pub fn spawn(self) -> io::Result<()> {
         let name = format!("watch-{}-{}", self.pool.id, self.replica.id);
-        thread::Builder::new()
-            .name(name)
-            .spawn(move || self.watch())
-            .map(drop)
+        panics::spawn_vital(name, move || self.watch()).map(drop)
     }
 
     fn watch(self) {

@@ -16,11 +16,14 @@ use super::{
     CLASSES, CancelReason, Counter, DECODE_MS, FIRST_TOKEN_MS, Histogram, PerShard, PoolCounters,
     RejectReason, ShardCounters, total,
 };
-use crate::shared::{
-    catalog::Catalog,
-    device::Device,
-    replica::{Condition, Gauge, Replica},
-    snapshot::{Pool, Snapshot},
+use crate::{
+    panics,
+    shared::{
+        catalog::Catalog,
+        device::Device,
+        replica::{Condition, Gauge, Replica},
+        snapshot::{Pool, Snapshot},
+    },
 };
 
 /// Which of the two text formats a scraper wants.
@@ -182,6 +185,7 @@ pub fn expose(
     placement::candidates(&mut page, shards);
     steals(&mut page, shards);
     store(&mut page, store_works);
+    bugs(&mut page);
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }
@@ -404,6 +408,13 @@ fn store(page: &mut Page, works: bool) {
     let help = "1 if the disk took what was last asked of it, 0 while it fails.";
     page.family("store_ready", "gauge", help, |family| {
         family.count("store_ready".to_owned(), works.into());
+    });
+}
+
+fn bugs(page: &mut Page) {
+    let help = "Bugs of the daemon that its threads have run into.";
+    page.family("panics_total", "counter", help, |family| {
+        family.count("panics_total".to_owned(), panics::count());
     });
 }
 

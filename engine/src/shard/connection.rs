@@ -36,6 +36,7 @@ use super::{
     reply::Reply,
     routes::{self, Call},
 };
+use crate::panics::contained;
 
 /// Bytes taken from a socket at a time. One buffer a shard serves all its connections.
 pub const READ_BYTES: usize = 16 * 1024;
@@ -59,7 +60,8 @@ struct Connection {
 /// A socket that was just accepted.
 pub fn accepted(shard: &Rc<Shard>, stream: TcpStream) {
     let shard = Rc::clone(shard);
-    glommio::spawn_local(async move { greet(&shard, stream).await }).detach();
+    let live = async move { greet(&shard, stream).await };
+    glommio::spawn_local(contained(live)).detach();
 }
 
 /// Finds out what the client speaks, and goes on in that.
@@ -98,7 +100,7 @@ pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
                 .await;
         }
     };
-    glommio::spawn_local(live).detach();
+    glommio::spawn_local(contained(live)).detach();
 }
 
 impl Connection {

@@ -24,6 +24,7 @@ use crate::{
         error::ApiError,
         task::list::{Listed, Position, Wanted},
     },
+    panics::{Panicked, contain},
     shared::{
         Shared,
         snapshot::{Pool, PoolKey},
@@ -153,7 +154,10 @@ pub async fn serve(shard: &Rc<Shard>) {
 
 fn handle(shard: &Rc<Shard>, message: Message) {
     match message {
-        Message::Said { sequence, event } => shard.table.borrow_mut().said(sequence, event),
+        Message::Said { sequence, event } => {
+            let said = contain(|| shard.table.borrow_mut().said(sequence, event));
+            said.unwrap_or_else(|Panicked| shard.table.borrow_mut().give_up(sequence));
+        }
         Message::Stolen { task, pool } => shard.table.borrow_mut().stolen(task, &pool),
         Message::Refill { pool } => shard.table.borrow_mut().refill(&pool),
         Message::Abandoned { task } => shard.table.borrow_mut().abandoned_elsewhere(task),

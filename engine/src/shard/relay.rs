@@ -7,7 +7,7 @@
 //! ```text
 //!   connection's shard                         task's home
 //!   NearEnd ──────────── echoes: Taken, Left ──────► FarEnd
-//!           ◄─────── said: Reply, Open, Bytes, End ─────
+//!           ◄───── said: Reply, Open, Bytes, End, Cut ──
 //! ```
 //!
 //! The far end is an [`Exchange`] like any other: it runs the request, attaches to the task's log,
@@ -31,7 +31,7 @@ use super::{
     mailbox::Message,
     reply::Reply,
 };
-use crate::shared::ring::Ring;
+use crate::{panics::contained, shared::ring::Ring};
 
 /// Bytes of events in a batch: what a client that takes nothing costs.
 const BATCH_BYTES: usize = 16 * 1024;
@@ -50,6 +50,8 @@ enum Said {
     Bytes(Vec<u8>),
     /// Its end, the last word.
     End,
+    /// There will be no end, the last word.
+    Cut,
 }
 
 /// What the near end answers.
@@ -90,6 +92,7 @@ pub(super) async fn follow(
         FarEnd {
             line,
             out: Vec::new(),
+            owes_an_end: true,
         },
         errand,
     );
@@ -106,7 +109,7 @@ pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
             send(&shard, home, far, errand);
         }
     };
-    glommio::spawn_local(serve).detach();
+    glommio::spawn_local(contained(serve)).detach();
 }
 
 fn send(shard: &Shard, home: ShardId, far: FarEnd, errand: Errand) {
@@ -136,6 +139,7 @@ impl NearEnd {
                     self.echo(Echo::Taken);
                 }
                 Said::End => return client.finish().await,
+                Said::Cut => return Err(Gone),
             }
         }
     }
@@ -163,10 +167,12 @@ impl Drop for NearEnd {
     }
 }
 
-/// The task's end. It moves with the task.
+/// The task's end. It moves with the task. If it is dropped before its last word, the client is cut off.
 struct FarEnd {
     line: Arc<Line>,
     out: Vec<u8>,
+    /// The last word was not said yet.
+    owes_an_end: bool,
 }
 
 impl FarEnd {
@@ -175,11 +181,24 @@ impl FarEnd {
         assert!(room, "a head, a batch and the end fit");
         self.line.said.ring();
     }
+
+    fn say_last(&mut self, said: Said) {
+        self.owes_an_end = false;
+        self.say(said);
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        if self.owes_an_end {
+            self.say(Said::Cut);
+        }
+    }
 }
 
 impl Exchange for FarEnd {
     async fn reply(&mut self, _: &Shard, _: &str, reply: Reply) -> Result<(), Gone> {
-        self.say(Said::Reply(reply));
+        self.say_last(Said::Reply(reply));
         Ok(())
     }
 
@@ -210,7 +229,7 @@ impl Exchange for FarEnd {
     }
 
     async fn finish(&mut self) -> Result<(), Gone> {
-        self.say(Said::End);
+        self.say_last(Said::End);
         Ok(())
     }
 

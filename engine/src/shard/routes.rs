@@ -2,7 +2,7 @@
 //!
 //! A handler is a plain function from a [`Call`] to an [`Outcome`]. It never waits: what takes time
 //! (a stream, a task that lives elsewhere) is an outcome that the connection acts on. A panic in a
-//! handler answers 500 and harms nobody else.
+//! handler, or in an answer that it waits for, answers 500 and harms nobody else ([`panics`](crate::panics)).
 
 mod artifact;
 mod caller;
@@ -18,11 +18,7 @@ mod table;
 pub mod task;
 mod worker;
 
-use std::{
-    borrow::Cow,
-    panic::{self, AssertUnwindSafe},
-    pin::Pin,
-};
+use std::{borrow::Cow, pin::Pin};
 
 use futures_channel::oneshot;
 use orchestratord_http::{BodyLength, Method, Refusal, server::Request};
@@ -37,6 +33,7 @@ use crate::{
     clock,
     identity::{Caller, Identity, Scope},
     logs,
+    panics::{contain, contained},
     trace::TraceId,
 };
 
@@ -102,7 +99,9 @@ impl Call {
             .get("x-correlation-id")
             .filter(|id| is_correlation_id(id))
             .map_or_else(|| clock::new_id().to_string(), str::to_owned);
-        let admitted = admit(shard, &request, peer);
+        let admitted = contain(|| admit(shard, &request, peer))
+            .map_err(ApiError::from)
+            .flatten();
         Self {
             trace: TraceId::of(request.fields.get("traceparent")),
             request,
@@ -239,13 +238,9 @@ fn expect_json(request: &Request) -> Result<(), ApiError> {
 pub fn run(shard: &Shard, call: &Call) -> Outcome {
     let outcome = match &call.admitted {
         Err(error) => Err(error.clone()),
-        Ok((route, _)) => panic::catch_unwind(AssertUnwindSafe(|| (route.handler)(shard, call)))
-            .unwrap_or_else(|_| {
-                Err(ApiError::new(
-                    Code::Internal,
-                    "the request ran into a bug of ours",
-                ))
-            }),
+        Ok((route, _)) => contain(|| (route.handler)(shard, call))
+            .map_err(ApiError::from)
+            .flatten(),
     };
     outcome.unwrap_or_else(|error| Outcome::Reply(refusal(call, error)))
 }
@@ -264,7 +259,8 @@ pub fn misread(refused: &Refusal, call: Option<&Call>) -> (Reply, String) {
 
 /// Waits for the answer of other threads.
 pub async fn settle(call: &Call, later: Later) -> Reply {
-    later.await.unwrap_or_else(|error| refusal(call, error))
+    let answer = contained(later).await.map_err(ApiError::from).flatten();
+    answer.unwrap_or_else(|error| refusal(call, error))
 }
 
 /// The answer to a request that is refused, which the log is told.

@@ -30,6 +30,7 @@ use self::connection::{Connection, Stream, within};
 use super::Shard;
 use crate::{
     endpoint::Peer,
+    panics::{Panicked, contained},
     roots,
     settings::{key::EngineKey, link::LinkSettings},
     shared::{
@@ -77,10 +78,12 @@ pub async fn serve(shard: Rc<Shard>, asks: LocalReceiver<(Ask, HungUp)>) {
 
 async fn carry_out(shard: Rc<Shard>, ask: Ask, hung_up: HungUp) {
     let talk = async {
-        if let Err(fault) = converse(&shard, &ask).await {
-            tell(&shard, &ask, Event::Fault(fault));
-            shard.flush_outbox();
+        match contained(converse(&shard, &ask)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => tell(&shard, &ask, Event::Fault(fault)),
+            Err(Panicked) => shard.table.borrow_mut().give_up(ask.sequence),
         }
+        shard.flush_outbox();
     };
     // Whoever hangs up first: the table when it wants no more, or the server at the end.
     let silence = async {
@@ -200,7 +203,8 @@ async fn exchange(
     }
     // The task has ended, and with it this future where it waits next.
     let (shard, peer) = (Rc::clone(shard), remote.endpoint.peer.clone());
-    glommio::spawn_local(put_away(shard, peer, stream, exchange)).detach();
+    let put_away = put_away(shard, peer, stream, exchange);
+    glommio::spawn_local(contained(put_away)).detach();
     Ok(Said::Something)
 }
 

@@ -22,13 +22,16 @@ use super::{
     Common,
     request::{self, Failed},
 };
-use crate::shard::{
-    Shard,
-    exchange::{self, Errand, Exchange, Fate, Gone},
-    reader::BATCH_BYTES,
-    relay,
-    reply::Reply,
-    routes::{self, Call},
+use crate::{
+    panics::contained,
+    shard::{
+        Shard,
+        exchange::{self, Errand, Exchange, Fate, Gone},
+        reader::BATCH_BYTES,
+        relay,
+        reply::Reply,
+        routes::{self, Call},
+    },
 };
 
 /// Serves a request that has just begun.
@@ -45,7 +48,8 @@ pub(super) fn begin(
         out: Vec::new(),
         write_timeout: common.shard.shared.limits().timeouts.write,
     };
-    glommio::spawn_local(async move { stream.live(&common, request).await }).detach();
+    let live = async move { stream.live(&common, request).await };
+    glommio::spawn_local(contained(live)).detach();
 }
 
 struct Stream {

@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+use orchestratord_gpu::SequenceKey;
 use orchestratord_http::sse_log::Audience;
 use orchestratord_sched::budget::Spending;
 use uuid::Uuid;
@@ -11,6 +12,7 @@ use crate::{
     api::error::{ApiError, Code},
     logs::{self, StreamEnd},
     metrics::CancelReason,
+    panics::Panicked,
     shard::{
         mailbox::Message,
         task::{Phase, Run, Task},
@@ -39,6 +41,17 @@ impl Table {
         let now = self.now();
         let run = task.borrow_mut().break_off(error, engine, now);
         self.settle(task, run, Some(error));
+    }
+
+    /// What was done about one of our running tasks ran into a bug of ours, in the middle of whatever it was.
+    pub fn give_up(&mut self, sequence: SequenceKey) {
+        if let Some(task) = self.running.get(&sequence).map(Rc::clone)
+            && !task.borrow().has_ended()
+            && self.take_back(&task)
+        {
+            self.fail(&task, &Panicked.into());
+            self.reuse_slots();
+        }
     }
 
     /// The books of a task that has ended: counts, log line, retention; and its slot, if it had
