@@ -80,6 +80,8 @@ Feature: Metrics
       | vram_used_bytes                     | gauge     | engine engine_version pool_id replica_id device   | |
       | model_state                         | gauge     | model_id state                                    | |
       | panics_total                        | counter   |                                                   | |
+      | shard_stalled                       | gauge     | shard                                             | |
+      | shard_stalls_total                  | counter   | shard                                             | |
       | pool_ready                          | gauge     | pool_id                                           | |
       | store_ready                         | gauge     |                                                   | |
       | active_leases                       | gauge     | pool_id                                           | |

@@ -96,6 +96,23 @@ impl Client {
         self.ask(Method::Get, target, b"")
     }
 
+    /// Asks for text; the status, and what came.
+    ///
+    /// # Errors
+    /// If the connection breaks, or what came is no text.
+    pub fn text(&mut self, target: &str) -> Result<(u16, String), Failure> {
+        let mut answer = Vec::new();
+        let status = self.exchange(Method::Get, target, b"", |bytes| {
+            answer.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        let text = String::from_utf8(answer);
+        Ok((
+            status,
+            text.map_err(|error| Failure::new("reading an answer", error))?,
+        ))
+    }
+
     fn ask(&mut self, method: Method, target: &str, body: &[u8]) -> Result<(u16, Value), Failure> {
         let mut answer = Vec::new();
         let status = self.exchange(method, target, body, |bytes| {

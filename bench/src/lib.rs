@@ -9,6 +9,7 @@ pub mod breaches;
 pub mod calibration;
 pub mod client;
 pub mod daemon;
+pub mod metrics;
 pub mod transcript;
 pub mod workload;
 

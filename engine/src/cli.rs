@@ -239,6 +239,11 @@ pub struct ServeArguments {
     #[arg(long, env = "ORCHD_DECODE_TIMEOUT_MS", default_value_t = 60_000)]
     pub decode_timeout_ms: u64,
 
+    /// How long a shard may stand still before the log and `shard_stalled` tell it; after five times as long
+    /// /livez answers 503.
+    #[arg(long, env = "ORCHD_SHARD_STALL_MS", default_value_t = 2_000)]
+    pub shard_stall_ms: u64,
+
     /// How long streams may go on after SIGTERM or SIGINT; then they end with an error event.
     #[arg(long, env = "ORCHD_SHUTDOWN_GRACE_MS", default_value_t = 30_000)]
     pub shutdown_grace_ms: u64,

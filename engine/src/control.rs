@@ -19,6 +19,7 @@ pub mod retire;
 pub mod settings;
 pub mod trial;
 pub mod watch;
+pub mod watchdog;
 
 use std::{
     collections::{HashMap, HashSet},

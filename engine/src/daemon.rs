@@ -13,6 +13,7 @@ use crate::{
         bind::{Bindings, Origin},
         device,
         engines::Engines,
+        watchdog,
     },
     identity::guesses::Guesses,
     metrics,
@@ -76,6 +77,7 @@ impl Daemon {
             devices: Devices::default(),
             store,
             metrics: metrics::shard_counters(shards),
+            turning: metrics::per_shard(shards),
             stages: Stages::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(pools)),
             settings: fixed,
@@ -100,6 +102,12 @@ impl Daemon {
         }
         let bindings = bindings(&shared)?;
         let engines = engines(&shared)?;
+        watchdog::spawn(&shared).map_err(|error| {
+            StartError::new(
+                format!("the thread that watches the shards can't be started: {error}"),
+                "raise the limit of threads",
+            )
+        })?;
         device::spawn(&shared).map_err(|error| {
             StartError::new(
                 format!("the thread that looks at devices can't be started: {error}"),

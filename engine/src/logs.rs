@@ -8,6 +8,7 @@
 use std::{io::IsTerminal as _, panic::PanicHookInfo, path::Path, sync::Arc, time::Duration};
 
 use nvml_wrapper::error::NvmlError;
+use orchestratord_sched::ShardId;
 use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     api::{catalog::Verdict, error::ApiError, whole_ms},
     cli::LogFormat,
+    control::watchdog::Doing,
     digest::Digest,
     identity::Identity,
     metrics::CancelReason,
@@ -53,12 +55,37 @@ pub fn start(format: LogFormat, level: LevelFilter) -> WorkerGuard {
     guard
 }
 
+/// A shard stands still.
+pub fn shard_stalled(shard: ShardId, still: Duration, doing: &Doing) {
+    error!(
+        event = "shard_stalled",
+        shard = shard.0,
+        still_ms = whole_ms(still),
+        state = doing.state.map(tracing::field::display),
+        computed_ms = doing.computed.map(whole_ms),
+        wait_channel = doing.wait_channel,
+        system_call = doing.system_call,
+        stack = doing.stack,
+        human = "A shard stands still: its connections and tasks wait.",
+    );
+}
+
+/// It turns again.
+pub fn shard_turns(shard: ShardId, after: Duration) {
+    warn!(
+        event = "shard_turns",
+        shard = shard.0,
+        still_ms = whole_ms(after),
+        human = "A shard that stood still turns again.",
+    );
+}
+
 /// A thread panicked.
 pub fn panicked(panic: &PanicHookInfo<'_>, thread: Option<&str>) {
     error!(
         event = "panic",
         at = panic.location().map(tracing::field::display),
-        words = panics::words(panic),
+        words = panics::words(panic.payload()),
         thread,
         human = "A part of the daemon ran into a bug of ours.",
     );

@@ -14,9 +14,10 @@
 //! a slot returns with its lease. Where that is not enough, the last row holds.
 
 use std::{
+    any::Any,
     future::Future,
     io,
-    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    panic::{self, AssertUnwindSafe},
     process,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
@@ -61,8 +62,8 @@ pub fn count() -> u64 {
 
 /// What a panic may say in the log: words that stand in the code. Others quote values, and those may be
 /// a caller's.
-pub fn words<'p>(panic: &'p PanicHookInfo<'_>) -> Option<&'p str> {
-    panic.payload().downcast_ref::<&'static str>().copied()
+pub fn words(payload: &dyn Any) -> Option<&'static str> {
+    payload.downcast_ref::<&'static str>().copied()
 }
 
 /// Does this; a panic in it goes no further.
@@ -119,6 +120,20 @@ mod tests {
     fn a_panic_ends_the_work_that_met_it() {
         assert_eq!(contain(|| 1), Ok(1));
         assert_eq!(contain(|| -> u8 { panic!("a bug") }), Err(Panicked));
+    }
+
+    #[test]
+    fn what_a_panic_quotes_is_not_told() {
+        let payload = |bug: fn()| panic::catch_unwind(bug).unwrap_err();
+        let said = payload(|| panic!("a bug"));
+        assert_eq!(words(&*said), Some("a bug"));
+        let quoted = payload(|| {
+            let prompt = "é, said the caller".to_owned();
+            let _ = &prompt[..1];
+        });
+        let message = quoted.downcast_ref::<String>().unwrap();
+        assert!(message.contains("said the caller"), "{message}");
+        assert_eq!(words(&*quoted), None);
     }
 
     #[test]

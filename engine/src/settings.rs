@@ -15,7 +15,7 @@ pub mod schema;
 
 use std::{env, fmt, num::NonZeroU32, path::PathBuf, thread, time::Duration};
 
-use orchestratord_sched::{budget::Allowance, session::SessionRules};
+use orchestratord_sched::{budget::Allowance, pulse::Patience, session::SessionRules};
 
 use self::{
     bounds::within,
@@ -77,6 +77,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// Without a word from the engine about a running task.
     pub decode: Duration,
+    /// How long a shard may stand still before that is told.
+    pub shard_stall: Patience,
     /// From a stop signal until streams are ended.
     pub shutdown_grace: Duration,
 }
@@ -296,6 +298,9 @@ fn timeouts(arguments: &ServeArguments) -> Result<Timeouts, StartError> {
         idle: timeout("idle_timeout_ms", arguments.idle_timeout_ms)?,
         write: timeout("write_timeout_ms", arguments.write_timeout_ms)?,
         decode: timeout("decode_timeout_ms", arguments.decode_timeout_ms)?,
+        shard_stall: Patience {
+            stall: timeout("shard_stall_ms", arguments.shard_stall_ms)?,
+        },
         // No grace at all is a choice that somebody may make.
         shutdown_grace: Duration::from_millis(arguments.shutdown_grace_ms),
     })

@@ -145,11 +145,22 @@ impl Shard {
         }
         drop(listens);
         let _vital = Vital(&self.shared);
+        glommio::spawn_local(Rc::clone(&self).turn()).detach();
         let accepting = glommio::spawn_local(accept::serve(Rc::clone(&self), listener));
         self.accepting.replace(Some(accepting));
         glommio::spawn_local(Rc::clone(&self).sweep()).detach();
         glommio::spawn_local(upstream::serve(Rc::clone(&self), asks)).detach();
         mailbox::serve(&self).await;
+    }
+
+    /// Counts the turns of the loop, those too in which it has nothing to do.
+    async fn turn(self: Rc<Self>) {
+        let turning = &self.shared.turning[self.id.0];
+        turning.begin();
+        loop {
+            turning.turn();
+            Timer::new(self.shared.limits().timeouts.shard_stall.interval()).await;
+        }
     }
 
     /// Ends tasks whose engine fell silent or takes too long, for as long as the shard lives.

@@ -14,6 +14,7 @@ pub mod ring;
 pub mod sessions;
 pub mod snapshot;
 pub mod stage;
+pub mod turning;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use crate::{
         sessions::Sessions,
         snapshot::{Pool, Snapshot},
         stage::Stages,
+        turning::Turning,
     },
     store::Store,
 };
@@ -70,6 +72,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     /// Each shard's counters.
     pub metrics: PerShard<ShardCounters>,
+    /// Whether each shard turns.
+    pub turning: PerShard<Turning>,
     /// How far the daemon is on its way down.
     pub stages: Stages,
 }

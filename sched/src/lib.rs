@@ -79,6 +79,7 @@ pub mod fairness;
 pub mod lifecycle;
 pub mod placement;
 pub mod prng;
+pub mod pulse;
 mod queue;
 pub mod session;
 pub mod shared;

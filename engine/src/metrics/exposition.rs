@@ -23,6 +23,7 @@ use crate::{
         device::Device,
         replica::{Condition, Gauge, Replica},
         snapshot::{Pool, Snapshot},
+        turning::Turning,
     },
 };
 
@@ -165,6 +166,7 @@ pub fn expose(
     devices: &[Device],
     shards: &PerShard<ShardCounters>,
     store_works: bool,
+    turning: &PerShard<Turning>,
     format: Format,
 ) -> String {
     let mut page = Page {
@@ -186,6 +188,7 @@ pub fn expose(
     steals(&mut page, shards);
     store(&mut page, store_works);
     bugs(&mut page);
+    stalls(&mut page, turning);
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }
@@ -408,6 +411,22 @@ fn store(page: &mut Page, works: bool) {
     let help = "1 if the disk took what was last asked of it, 0 while it fails.";
     page.family("store_ready", "gauge", help, |family| {
         family.count("store_ready".to_owned(), works.into());
+    });
+}
+
+fn stalls(page: &mut Page, shards: &PerShard<Turning>) {
+    let each = |sample: &mut dyn FnMut(&str, u64), of: fn(&Turning) -> u64| {
+        for (id, shard) in shards.iter().enumerate() {
+            sample(&format!("shard=\"{id}\""), of(shard));
+        }
+    };
+    let help = "1 while a shard stands still for too long.";
+    page.gauge("shard_stalled", help, |sample| {
+        each(sample, |shard| shard.stalled_for().is_some().into());
+    });
+    let help = "Times that a shard stood still for too long.";
+    page.counter("shard_stalls_total", help, |sample| {
+        each(sample, |shard| shard.stalls.get());
     });
 }
 

@@ -35,6 +35,7 @@ pub fn of(key: &str) -> Option<RangeInclusive<u64>> {
         | "engine_first_byte_timeout_ms"
         | "engine_total_timeout_ms"
         | "session_ttl_ms"
+        | "shard_stall_ms"
         | "handoff_watch_interval_ms"
         | "worker_heartbeat_timeout_ms"
         | "outcomes_max"

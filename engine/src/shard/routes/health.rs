@@ -7,8 +7,22 @@ use crate::{
     store::settings::Durability,
 };
 
-/// `GET /livez`: the process answers.
-pub(super) fn live(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
+/// How often a stall is longer than is borne before a supervisor had better start the process anew. What
+/// passes by itself has passed by then.
+const STALLS_BORNE: u32 = 5;
+
+/// `GET /livez`: the process answers, and all of its shards do.
+pub(super) fn live(shard: &Shard, _: &Call) -> Result<Outcome, ApiError> {
+    let bearable = shard.shared.limits().timeouts.shard_stall.stall * STALLS_BORNE;
+    let mut stalls = shard
+        .shared
+        .turning
+        .iter()
+        .filter_map(|other| other.stalled_for());
+    if stalls.any(|stalled| stalled >= bearable) {
+        let message = "a shard of the daemon stands still";
+        return Err(ApiError::new(Code::PoolUnavailable, message));
+    }
     Ok(Outcome::Reply(ok()))
 }
 

@@ -74,6 +74,7 @@ pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
         &devices,
         &shard.shared.metrics,
         shard.shared.store.works(),
+        &shard.shared.turning,
         format,
     );
     let reply = Reply::bytes(200, format.content_type(), text.into_bytes());
