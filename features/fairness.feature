@@ -39,6 +39,17 @@ Feature: Fair share
     Then the body holds
       | state | "queued" |
 
+  # Ann's running task and the others of her flood take half of the queue.
+  Scenario: a flood leaves room for others
+    When Ann enqueues tasks until one is answered 429
+    Then the answer is 429 ADMISSION_REJECT
+    And the body holds
+      | policy_label | "admission_share" |
+    And GET /v2/pools/default/health by Ann comes to hold
+      | metrics.queue_depth | 50 |
+    When Ben enqueues a task
+    Then the answer is 202
+
   Scenario: batch makes way, whoever sends it
     When Ben enqueues the task patient
       | priority | "batch" |

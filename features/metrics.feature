@@ -12,7 +12,7 @@ Feature: Metrics
     And a driver that tells of the devices
       | well | 37 | 12345 | 80000 | Model X |
     And a file weights.gguf that holds "not what its digest says"
-    And a daemon started with --keys {dir}/keys.toml --engine embedded --shards 2 --admission-capacity 64
+    And a daemon started with --keys {dir}/keys.toml --engine embedded --shards 2 --admission-capacity 64 --admission-share all
     And Bob sends POST /v2/workers/register
       """
       {"pool_id": "gpu", "replica_id": "w1", "engine": "llamacpp", "url": "{slow}", "slots": 4,

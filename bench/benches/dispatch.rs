@@ -3,7 +3,7 @@
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use orchestratord_sched::{
-    Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ShardId, Urgency,
+    Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ShardId, Share, Urgency,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ fn pool(shards: usize) -> Arc<Pool<u64>> {
 
 fn admission(arrival_ns: u64) -> Admission {
     Admission {
+        share: Share::All,
         flow: Flow(0),
         urgency: Urgency::new(Class::Interactive, Instant::from_nanos(arrival_ns), None),
         expected_tokens: 256,

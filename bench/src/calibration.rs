@@ -14,7 +14,7 @@ use self::task::{Task, tasks};
 use orchestratord_sched::prng::Prng;
 use orchestratord_sched::{
     Admission, Class, Dispatched, Dispatcher, Estimate, Flow, Instant, Lease, Load, Pool,
-    PoolOptions, Progress, ShardId, Text, Urgency,
+    PoolOptions, Progress, ShardId, Share, Text, Urgency,
 };
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -136,6 +136,7 @@ impl World {
             slots_free: self.pool.slots_free(),
         };
         let admission = Admission {
+            share: Share::All,
             flow: Flow(0),
             urgency: Urgency::new(Class::Interactive, self.now, None),
             expected_tokens: self.tasks[number].text.tokens_expected,

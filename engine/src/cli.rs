@@ -116,6 +116,24 @@ impl From<AdmissionPolicy> for orchestratord_sched::Policy {
     }
 }
 
+/// How much of a queue one caller may have, in each class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AdmissionShare {
+    /// All of it.
+    All,
+    /// As many places as are left for others.
+    LeavesRoom,
+}
+
+impl From<AdmissionShare> for orchestratord_sched::Share {
+    fn from(share: AdmissionShare) -> Self {
+        match share {
+            AdmissionShare::All => Self::All,
+            AdmissionShare::LeavesRoom => Self::LeavesRoom,
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -188,6 +206,11 @@ pub struct ServeArguments {
         default_value = "reject"
     )]
     pub admission_policy: AdmissionPolicy,
+
+    /// How much of a queue one caller may have, in each class. Default: leaves-room where there are several keys,
+    /// else all.
+    #[arg(long, env = "ORCHD_ADMISSION_SHARE", value_enum)]
+    pub admission_share: Option<AdmissionShare>,
 
     /// The file of callers' keys (see `orchestratord keys new`).
     #[arg(long, env = "ORCHD_KEYS", value_name = "FILE.toml")]

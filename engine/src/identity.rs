@@ -281,6 +281,11 @@ impl Keys {
         !self.keys.is_empty()
     }
 
+    /// Whether there are several callers to tell apart.
+    pub fn are_several(&self) -> bool {
+        self.keys.len() > 1
+    }
+
     /// Who presents this key (without its `Bearer ` prefix) to do what `scope` covers.
     pub fn identify(&self, presented: Option<&str>, scope: Scope) -> Result<Caller, Stranger> {
         if scope == Scope::Worker

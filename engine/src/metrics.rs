@@ -32,6 +32,8 @@ pub const DECODE_MS: [u64; 10] = [250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 
 pub enum RejectReason {
     /// The queue was full.
     QueueFull,
+    /// The caller had as much of the queue as was left.
+    QueueShare,
     /// The deadline could not be met.
     Deadline,
     /// No live replica.
@@ -53,8 +55,9 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::QueueFull,
+        Self::QueueShare,
         Self::Deadline,
         Self::PoolUnavailable,
         Self::PoolDraining,
@@ -69,6 +72,7 @@ impl RejectReason {
     fn name(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
+            Self::QueueShare => "queue_share",
             Self::Deadline => "deadline",
             Self::PoolUnavailable => "pool_unavailable",
             Self::PoolDraining => "pool_draining",

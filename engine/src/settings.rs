@@ -15,7 +15,7 @@ pub mod schema;
 
 use std::{env, fmt, num::NonZeroU32, path::PathBuf, thread, time::Duration};
 
-use orchestratord_sched::{budget::Allowance, pulse::Patience, session::SessionRules};
+use orchestratord_sched::{Share, budget::Allowance, pulse::Patience, session::SessionRules};
 
 use self::{
     bounds::within,
@@ -155,6 +155,8 @@ pub struct Limits {
     pub keys: Keys,
     /// Keys that nobody has, from one network.
     pub auth_failures_per_minute: NonZeroU32,
+    /// How much of a queue one of them may have.
+    pub share: Share,
     /// Bytes of a body.
     pub body_max_bytes: u64,
     /// See [`Timeouts`].
@@ -209,6 +211,7 @@ impl Settings {
             log: arguments.log,
         };
         let limits = Limits {
+            share: share(&arguments, &keys),
             keys,
             auth_failures_per_minute: within(
                 "auth_failures_per_minute",
@@ -322,6 +325,16 @@ fn sessions(arguments: &ServeArguments) -> Result<SessionSettings, StartError> {
         sessions_max: within("sessions_max", arguments.sessions_max)?,
         cost_micros_per_1k_tokens: arguments.cost_per_1k_tokens.0,
     })
+}
+
+/// Unless somebody says otherwise, room is left for others where there may be others.
+fn share(arguments: &ServeArguments, keys: &Keys) -> Share {
+    let usual = if keys.are_several() {
+        Share::LeavesRoom
+    } else {
+        Share::All
+    };
+    arguments.admission_share.map_or(usual, Share::from)
 }
 
 fn keys(arguments: &ServeArguments) -> Result<Keys, StartError> {

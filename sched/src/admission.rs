@@ -28,11 +28,42 @@ impl Policy {
     }
 }
 
+/// How much of a queue one identity may have, in each class.
+///
+/// Fair turns are no help to who is not let in: one that floods would fill the queue, and all others be
+/// refused. Not an equal part for each, for nobody knows how many will come; and not a number, for one
+/// that is alone had better have much and one of many little. Where nobody may have more than there is left,
+/// both is so: one that floods has half, two have a third each, and a newcomer always finds room (Choudhury &
+/// Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", Transactions on Networking 1998,
+/// with alpha = 1). Classes are told apart, so that somebody's batch does not keep out what they send
+/// before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All of it.
+    All,
+    /// As many places as are left for others.
+    LeavesRoom,
+}
+
+impl Share {
+    /// Whether an identity that has so many tasks waiting in a class may have one more, if so many
+    /// places are left. Who has none may always, as far as this goes.
+    #[must_use]
+    pub const fn allows(self, waiting: u32, places_left: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::LeavesRoom => waiting == 0 || waiting < places_left,
+        }
+    }
+}
+
 /// What a task says of itself when it asks to be admitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Admission {
     /// Whose it is: identities [share](crate::fairness) the pool.
     pub flow: Flow,
+    /// How much of the queue that identity may have.
+    pub share: Share,
     /// Class and due time.
     pub urgency: Urgency,
     /// How many tokens it will probably generate; counts against the queue's token bound, and is

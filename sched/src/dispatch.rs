@@ -33,7 +33,7 @@
 
 mod glance;
 
-use crate::admission::{Admission, Admitted, Refused};
+use crate::admission::{Admission, Admitted, Refused, Share};
 use crate::fairness::{Flow, Rank, Tag};
 use crate::queue::{Entry, Queue, Ticket};
 use crate::shared::{AccountIndex, Bill, Full, Lease, Pool, Present, RUNWAY_LEN, ShardId, Tried};
@@ -126,12 +126,13 @@ impl<T> Dispatcher<T> {
     pub fn admit(&mut self, admission: Admission, task: T) -> Result<Admitted, Refused<T>> {
         let Admission {
             flow,
+            share,
             urgency,
             expected_tokens,
         } = admission;
         let class = urgency.class();
         let position = self.pool.ahead_of(flow, class);
-        let account = match self.pool.try_admit(flow, class, expected_tokens) {
+        let account = match self.pool.try_admit(flow, share, class, expected_tokens) {
             Ok(account) => account,
             Err(full) => return Err(Refused { full, task }),
         };
@@ -154,6 +155,7 @@ impl<T> Dispatcher<T> {
             flow,
             urgency,
             expected_tokens,
+            ..
         } = admission;
         let account = self.pool.readmit(flow, urgency.class(), expected_tokens);
         self.line_up(account, urgency, expected_tokens, task)
@@ -185,7 +187,9 @@ impl<T> Dispatcher<T> {
     ) -> Result<Option<Admitted>, Full> {
         let (urgency, class) = (ticket.urgency, ticket.class());
         let position = self.pool.ahead_of(flow, class);
-        let account = self.pool.try_admit(flow, class, expected_tokens)?;
+        let account = self
+            .pool
+            .try_admit(flow, Share::All, class, expected_tokens)?;
         let Some(entry) = other.take_out(ticket) else {
             self.pool.withdraw(account, class, expected_tokens);
             return Ok(None);
@@ -251,6 +255,19 @@ impl<T> Dispatcher<T> {
         // What a thief has taken fails to be removed, but leaves `standing`: so this ends.
         loop {
             let ticket = self.displaceable(newcomer)?;
+            if let Some(task) = self.remove(ticket) {
+                return Some((ticket, task));
+            }
+        }
+    }
+
+    /// Takes out the task of this identity and class that has waited longest at this shard, to make room for
+    /// another of its own.
+    pub fn drop_oldest_of(&mut self, flow: Flow, class: Class) -> Option<(Ticket, T)> {
+        let account = self.pool.account_of(flow)?;
+        // As for whoever is the oldest of all.
+        loop {
+            let ticket = self.oldest_of(account, class)?;
             if let Some(task) = self.remove(ticket) {
                 return Some((ticket, task));
             }
@@ -565,12 +582,22 @@ impl<T> Dispatcher<T> {
 
     /// The oldest task here of this class.
     fn oldest(&self, class: Class) -> Option<Ticket> {
+        self.oldest_where(class, |_| true)
+    }
+
+    /// The oldest that is this identity's.
+    fn oldest_of(&self, account: AccountIndex, class: Class) -> Option<Ticket> {
+        self.oldest_where(class, |ticket| ticket.account == account)
+    }
+
+    fn oldest_where(&self, class: Class, chosen: impl Fn(Ticket) -> bool) -> Option<Ticket> {
         let standing = self.standing.iter().flatten();
         let standing = standing.map(|standing| standing.ticket);
+        let standing = standing.filter(|ticket| ticket.class() == class && chosen(*ticket));
         self.queue
-            .oldest(class)
+            .oldest(class, &chosen)
             .into_iter()
-            .chain(standing.filter(|ticket| ticket.class() == class))
+            .chain(standing)
             .min_by_key(|ticket| ticket.sequence)
     }
 

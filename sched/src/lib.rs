@@ -15,13 +15,15 @@
 //! | flow | whose a task is: those who send tasks share the pool, see [`fairness`] |
 //! | shard | one thread; it owns one [`Dispatcher`] for each pool |
 //!
-//! Three promises, which [`sim`] checks after every step of a seeded world:
+//! Four promises, which [`sim`] checks after every step of a seeded world:
 //!
 //! 1. *Work conservation*: no slot is idle while a task that may run on it waits.
 //! 2. *Bounded priority inversion*: nothing waits behind a task whose turn comes later for longer
 //!    than one dispatch, or one message to the shard where it waits.
 //! 3. *Fair share*: within a class, identities get tokens alike while they wait; and whoever brings a
 //!    first task is passed by at most one task of each other, however many those have queued.
+//! 4. *Room for others*, where [shares](Share) are kept: whoever floods leaves places, and who has no task waiting
+//!    in a class is let in while there is any.
 //!
 //! # Driving it
 //!
@@ -35,7 +37,7 @@
 //!
 //! ```
 //! use orchestratord_sched::{
-//!     Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ShardId, Urgency,
+//!     Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ShardId, Share, Urgency,
 //! };
 //! use std::sync::Arc;
 //!
@@ -49,7 +51,8 @@
 //!
 //! for prompt in ["first", "second"] {
 //!     let urgency = Urgency::new(Class::Interactive, Instant::ZERO, None);
-//!     let admission = Admission { flow: Flow(0), urgency, expected_tokens: 100 };
+//!     let (flow, share) = (Flow(0), Share::All);
+//!     let admission = Admission { flow, share, urgency, expected_tokens: 100 };
 //!     shard.admit(admission, prompt).expect("sixteen may wait");
 //! }
 //!
@@ -87,7 +90,7 @@ pub mod sim;
 pub mod time;
 pub mod urgency;
 
-pub use admission::{Admission, Admitted, Policy, Refused};
+pub use admission::{Admission, Admitted, Policy, Refused, Share};
 pub use deadline::Feasibility;
 pub use device_mask::{BadDeviceMask, DeviceMask};
 pub use dispatch::{Dispatched, Dispatcher, Origin};

@@ -118,13 +118,11 @@ impl<T> Queue<T> {
         Some(entry)
     }
 
-    /// The task of this class that has waited longest.
-    pub(crate) fn oldest(&self, class: Class) -> Option<Ticket> {
+    /// Of the tasks of this class that were chosen, the one that has waited longest.
+    pub(crate) fn oldest(&self, class: Class, chosen: impl Fn(Ticket) -> bool) -> Option<Ticket> {
         let of_class = (class, 0)..=(class, u64::MAX);
-        self.by_age
-            .range(of_class)
-            .next()
-            .map(|(_, ticket)| *ticket)
+        let mut by_age = self.by_age.range(of_class).map(|(_, ticket)| *ticket);
+        by_age.find(|ticket| chosen(*ticket))
     }
 
     /// Whose tasks are here.

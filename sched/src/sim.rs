@@ -20,7 +20,9 @@
 //! 4. *Fair share.* The first task of an identity is passed by at most one task of each other identity
 //!    of its class, but by those that were themselves overtaken. Of two identities that both wait,
 //!    none is served much more than the other, by a bound in tasks a slot.
-//! 5. *Exact accounting.* What the pool counts is what waits and what runs; each admitted task ends
+//! 5. *Room for others.* Where shares are kept, an identity has a place only if fewer of its tasks wait in the class
+//!    than places are left, or none; and whoever has none is refused only by a queue that is full.
+//! 6. *Exact accounting.* What the pool counts is what waits and what runs; each admitted task ends
 //!    exactly once; a cancel finds every task that waits, and no other.
 //!
 //! ```
@@ -37,7 +39,7 @@ mod world;
 
 pub use rules::Rule;
 
-use crate::admission::Policy;
+use crate::admission::{Policy, Share};
 use crate::prng::Prng;
 use core::fmt;
 use core::time::Duration;
@@ -62,6 +64,8 @@ pub struct Options {
     pub tasks_queued_max: u32,
     /// What a full queue does.
     pub policy: Policy,
+    /// How much of the queue one identity may have.
+    pub share: Share,
     /// How much work arrives, as a share of what the slots can do.
     pub load: f64,
     /// The share of tasks of the batch class.
@@ -100,6 +104,11 @@ impl Options {
                 Policy::Reject
             } else {
                 Policy::DropLru
+            },
+            share: if prng.chance(0.5) {
+                Share::All
+            } else {
+                Share::LeavesRoom
             },
             load: 0.3 + 1.2 * prng.fraction(),
             batch: prng.fraction(),

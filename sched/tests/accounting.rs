@@ -3,7 +3,7 @@
 
 use orchestratord_sched::{
     Admission, Class, Dispatched, Dispatcher, Flow, Instant, Lease, Pool, PoolOptions, ShardId,
-    Ticket, Urgency,
+    Share, Ticket, Urgency,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -120,6 +120,7 @@ impl World {
                     == TASKS_MAX;
                 match self.shards[shard].admit(
                     Admission {
+                        share: Share::All,
                         flow: Flow(flow),
                         urgency,
                         expected_tokens: 2,

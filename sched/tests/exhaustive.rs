@@ -2,7 +2,7 @@
 
 use orchestratord_sched::{
     Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ReplicaEvent, ReplicaState,
-    ShardId, TaskEvent, TaskState, Urgency,
+    ShardId, Share, TaskEvent, TaskState, Urgency,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +132,7 @@ fn fill(tasks_queued_max: u32, tokens_max: u32, expected_tokens: u32) -> u32 {
     let mut shard = Dispatcher::new(ShardId(0), pool);
     let urgency = Urgency::new(Class::Batch, Instant::ZERO, None);
     let admission = Admission {
+        share: Share::All,
         flow: Flow(0),
         urgency,
         expected_tokens,

@@ -1,8 +1,8 @@
 //! Identities share a pool, told as stories about a flood and a guest.
 
 use orchestratord_sched::{
-    Admission, Class, Dispatched, Dispatcher, Flow, Instant, Pool, PoolOptions, ShardId, Ticket,
-    Urgency,
+    Admission, Class, Dispatched, Dispatcher, Flow, Instant, Pool, PoolOptions, ShardId, Share,
+    Ticket, Urgency,
 };
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -41,6 +41,7 @@ impl House {
         self.arrivals += 1;
         let now = Instant::ZERO + Duration::from_micros(self.arrivals);
         let admission = Admission {
+            share: Share::All,
             flow,
             urgency: Urgency::new(class, now, None),
             expected_tokens,
@@ -214,6 +215,7 @@ fn an_identity_alone_is_served_in_order_of_urgency_wherever_it_waits() {
     for (shard, due_ms) in [(0, 40), (1, 30), (0, 10), (1, 20)] {
         let due = Instant::ZERO + Duration::from_millis(due_ms);
         let admission = Admission {
+            share: Share::All,
             flow: FLOOD,
             urgency: Urgency::new(Class::Interactive, Instant::ZERO, Some(due)),
             expected_tokens: u32::try_from(due_ms).unwrap(),

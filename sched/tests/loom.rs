@@ -7,7 +7,8 @@
 use loom::model::Builder;
 use loom::thread;
 use orchestratord_sched::{
-    Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ReplicaIndex, ShardId, Urgency,
+    Admission, Class, Dispatcher, Flow, Instant, Pool, PoolOptions, ReplicaIndex, ShardId, Share,
+    Urgency,
 };
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ fn house(slots: u32, tasks_queued_max: u32) -> (Arc<Pool<&'static str>>, Shard, 
 
 fn admission(flow: u32) -> Admission {
     Admission {
+        share: Share::All,
         flow: Flow(flow),
         urgency: Urgency::new(Class::Interactive, Instant::ZERO, None),
         expected_tokens: 1,

@@ -2,7 +2,7 @@
 
 use orchestratord_sched::{
     Admission, Class, Dispatcher, Flow, Full, Instant, Pool, PoolOptions, ReplicaIndex, ShardId,
-    Ticket, Urgency,
+    Share, Ticket, Urgency,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ fn pool(slots: u32, tasks_queued_max: u32) -> Arc<Pool<Task>> {
 fn admit(dispatcher: &mut Dispatcher<Task>, n: u64) -> Ticket {
     let arrival = Instant::ZERO + Duration::from_micros(n);
     let admission = Admission {
+        share: Share::All,
         flow: FLOW,
         urgency: Urgency::new(Class::Interactive, arrival, None),
         expected_tokens: TOKENS,

@@ -2,7 +2,7 @@
 
 use orchestratord_sched::{
     Admission, Class, Dispatched, Dispatcher, Flow, Full, Instant, Origin, Pool, PoolOptions,
-    ReplicaIndex, ShardId, Ticket, Urgency,
+    ReplicaIndex, ShardId, Share, Ticket, Urgency,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +57,7 @@ impl House {
 
 fn admit(dispatcher: &mut Dispatcher<Task>, urgency: Urgency, task: Task) -> Ticket {
     let admission = Admission {
+        share: Share::All,
         flow: Flow(0),
         urgency,
         expected_tokens: 0,
@@ -124,6 +125,7 @@ fn a_bound_that_is_moved_holds_for_whoever_comes_next() {
     house.pool.set_tasks_queued_max(1);
     let urgency = house.urgency(Class::Batch, None);
     let admission = Admission {
+        share: Share::All,
         flow: Flow(0),
         urgency,
         expected_tokens: 0,
@@ -198,6 +200,7 @@ fn the_bound_is_the_pools_and_not_a_shards() {
     house.there(Class::Batch, "b");
     let urgency = house.urgency(Class::Interactive, None);
     let admission = Admission {
+        share: Share::All,
         flow: Flow(0),
         urgency,
         expected_tokens: 0,
@@ -214,6 +217,7 @@ fn a_position_counts_who_goes_before() {
     let mut position = |class| {
         let urgency = house.urgency(class, None);
         let admission = Admission {
+            share: Share::All,
             flow: Flow(0),
             urgency,
             expected_tokens: 0,
@@ -310,6 +314,7 @@ fn a_task_whose_engine_broke_waits_again_before_those_who_came_after_it() {
 
     // The queue is full, and it comes in all the same: it was let in before.
     let admission = Admission {
+        share: Share::All,
         flow: Flow(0),
         urgency,
         expected_tokens: 0,
@@ -328,4 +333,69 @@ fn a_task_whose_engine_broke_waits_again_before_those_who_came_after_it() {
     let ran = run_all(&mut house.there, next);
     assert_eq!(ran, ["unlucky", "second", "third"]);
     assert_eq!(house.pool.queued(Class::Interactive), 0);
+}
+
+/// This identity brings one task.
+fn bring(house: &mut House, flow: u32, class: Class) -> Result<(), Full> {
+    let admission = Admission {
+        flow: Flow(flow),
+        share: Share::LeavesRoom,
+        urgency: house.urgency(class, None),
+        expected_tokens: 0,
+    };
+    let admitted = house.here.admit(admission, "a task");
+    admitted.map(drop).map_err(|refused| refused.full)
+}
+
+/// How many of these tasks are let in before one is refused.
+fn flood(house: &mut House, flow: u32, class: Class) -> usize {
+    let bring = |_: &usize| bring(house, flow, class) == Ok(());
+    (0..).take_while(bring).count()
+}
+
+#[test]
+fn one_that_floods_leaves_half_of_the_queue_and_the_next_half_of_that() {
+    let mut house = House::new(0, 16);
+    assert_eq!(flood(&mut house, 1, Class::Interactive), 8);
+    assert_eq!(bring(&mut house, 1, Class::Interactive), Err(Full::Share));
+    assert_eq!(flood(&mut house, 2, Class::Interactive), 4);
+    assert_eq!(flood(&mut house, 3, Class::Interactive), 2);
+}
+
+#[test]
+fn a_flood_of_batch_keeps_out_nobody_who_goes_before_it() {
+    let mut house = House::new(0, 16);
+    assert_eq!(flood(&mut house, 1, Class::Batch), 8);
+    assert_eq!(flood(&mut house, 1, Class::Interactive), 4);
+}
+
+#[test]
+fn whoever_has_no_task_waiting_gets_the_last_place() {
+    let mut house = House::new(0, 3);
+    for flow in 1..=3 {
+        assert_eq!(bring(&mut house, flow, Class::Batch), Ok(()));
+    }
+    assert_eq!(bring(&mut house, 4, Class::Batch), Err(Full::Tasks));
+    assert_eq!(bring(&mut house, 1, Class::Batch), Err(Full::Share));
+}
+
+#[test]
+fn a_share_that_is_used_makes_room_of_its_own_and_of_nobody_elses() {
+    let mut house = House::new(0, 4);
+    for (flow, task) in [(1, "another's"), (2, "first"), (2, "second")] {
+        let admission = Admission {
+            flow: Flow(flow),
+            share: Share::All,
+            urgency: house.urgency(Class::Batch, None),
+            expected_tokens: 0,
+        };
+        house.here.admit(admission, task).expect("there is room");
+    }
+    let mut drop_oldest = || {
+        let dropped = house.here.drop_oldest_of(Flow(2), Class::Batch);
+        dropped.map(|(_, task)| task)
+    };
+    assert_eq!(drop_oldest(), Some("first"));
+    assert_eq!(drop_oldest(), Some("second"));
+    assert_eq!(drop_oldest(), None);
 }

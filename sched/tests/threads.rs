@@ -2,7 +2,7 @@
 
 use orchestratord_sched::{
     Admission, Class, Dispatched, Dispatcher, Flow, Instant, Origin, Pool, PoolOptions,
-    ReplicaIndex, ShardId, Urgency,
+    ReplicaIndex, ShardId, Share, Urgency,
 };
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
@@ -90,6 +90,7 @@ impl Shard {
             let arrival = Instant::from_nanos(number.into());
             let urgency = Urgency::new(class, arrival, None);
             let admission = Admission {
+                share: Share::All,
                 flow: Flow(number % 3),
                 urgency,
                 expected_tokens: 1,

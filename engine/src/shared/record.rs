@@ -6,7 +6,7 @@ use std::{
 };
 
 use orchestratord_gpu::{Generation, Sampling};
-use orchestratord_sched::{Admission, Class, Instant, Urgency, placement::Basis};
+use orchestratord_sched::{Admission, Class, Instant, Share, Urgency, placement::Basis};
 use uuid::Uuid;
 
 use crate::{
@@ -96,6 +96,7 @@ impl TaskRecord {
     /// What it says of itself when it asks for a place in the queue.
     pub fn admission(&self) -> Admission {
         Admission {
+            share: Share::All,
             flow: self.owner.flow(),
             urgency: Urgency::new(self.class(), self.admitted, self.deadline),
             expected_tokens: self.submission.expected_tokens,

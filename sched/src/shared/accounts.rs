@@ -270,9 +270,20 @@ impl Accounts {
         self.side(account, class).tag()
     }
 
+    pub(super) fn account_of(&self, flow: Flow) -> Option<AccountIndex> {
+        self.find(flow).map(|(account, _)| account)
+    }
+
+    /// How many tasks of this class the identity has waiting.
+    pub(super) fn queued(&self, flow: Flow, class: Class) -> u32 {
+        let own = self.account_of(flow);
+        let queued = own.map_or(0, |own| self.side(own, class).queued.load(Acquire));
+        u32::try_from(queued).unwrap_or(u32::MAX)
+    }
+
     /// How many waiting tasks of this class start before the next that this identity brings.
     pub(super) fn ahead_of(&self, flow: Flow, class: Class) -> u64 {
-        let own = self.find(flow).map(|(account, _)| account);
+        let own = self.account_of(flow);
         let own_side = own.map(|account| self.side(account, class));
         let queued = own_side.map_or(0, |side| side.queued.load(Acquire));
         let start = match own_side {

@@ -7,6 +7,7 @@ use super::heads::{Heads, Present};
 use super::quota::{Full, Quota};
 use super::runway::{Runway, Tried};
 use super::slots::{Lease, ReplicaIndex, Slots};
+use crate::admission::Share;
 use crate::fairness::{self, Flow, Rank, Tag};
 use crate::queue::Entry;
 use crate::urgency::{Class, Urgency};
@@ -230,13 +231,19 @@ impl<T> Pool<T> {
     }
 
     /// Takes room for one task, and opens an account for it.
+    ///
+    /// How many an identity has waiting is read before: shards that admit tasks of one identity at the same
+    /// time may exceed its share by one each. The bound of the pool holds.
     pub(crate) fn try_admit(
         &self,
         flow: Flow,
+        share: Share,
         class: Class,
         expected_tokens: u32,
     ) -> Result<AccountIndex, Full> {
-        self.quota.try_admit(class, expected_tokens)?;
+        let waiting = self.accounts.queued(flow, class);
+        let may = |places_left| share.allows(waiting, places_left);
+        self.quota.try_admit(class, expected_tokens, may)?;
         let charge = fairness::charge(expected_tokens.into());
         Ok(self.accounts.enter(flow, class, charge))
     }
@@ -279,6 +286,11 @@ impl<T> Pool<T> {
         self.quota.release(class, entry.expected_tokens);
         self.accounts
             .charge(entry.ticket.account, class, entry.charge())
+    }
+
+    /// The account of an identity, if it has one.
+    pub(crate) fn account_of(&self, flow: Flow) -> Option<AccountIndex> {
+        self.accounts.account_of(flow)
     }
 
     /// How far an identity has been served.

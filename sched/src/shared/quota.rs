@@ -10,6 +10,7 @@
 
 use super::atomic::{AtomicU32, AtomicU64};
 use crate::urgency::Class;
+use core::convert::Infallible;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crossbeam_utils::CachePadded;
 
@@ -18,6 +19,8 @@ use crossbeam_utils::CachePadded;
 pub enum Full {
     /// As many tasks wait as may wait.
     Tasks,
+    /// Others may still come; the task's identity has its [share](crate::Share).
+    Share,
     /// The tasks that wait expect as many tokens as may be expected.
     Tokens,
 }
@@ -66,11 +69,14 @@ impl Waiting {
         }
     }
 
-    /// With one more of this class, or `None` if that would exceed `max` in all.
-    fn admit(mut self, class: Class, max: u32) -> Option<Self> {
-        let room = self.interactive + self.batch < max;
-        *self.of(class) += u32::from(room);
-        room.then_some(self)
+    const fn places_left(self, max: u32) -> u32 {
+        max.saturating_sub(self.interactive + self.batch)
+    }
+
+    /// With one more of this class.
+    fn and(mut self, class: Class) -> Self {
+        *self.of(class) += 1;
+        self
     }
 
     fn release(mut self, class: Class) -> Option<Self> {
@@ -89,11 +95,19 @@ impl Quota {
         }
     }
 
-    /// Takes room for one task.
-    pub(super) fn try_admit(&self, class: Class, expected_tokens: u32) -> Result<(), Full> {
+    /// Takes room for one task, if its identity `may` have a place while so many are left.
+    pub(super) fn try_admit(
+        &self,
+        class: Class,
+        expected_tokens: u32,
+        may: impl Fn(u32) -> bool,
+    ) -> Result<(), Full> {
         let tasks_queued_max = self.tasks_queued_max();
-        let admit = |waiting: Waiting| waiting.admit(class, tasks_queued_max);
-        self.update(admit).ok_or(Full::Tasks)?;
+        self.update(|waiting| match waiting.places_left(tasks_queued_max) {
+            left if !may(left) => Err(Full::Share),
+            0 => Err(Full::Tasks),
+            _ => Ok(waiting.and(class)),
+        })?;
         if self.try_admit_tokens(expected_tokens.into()) {
             return Ok(());
         }
@@ -104,8 +118,7 @@ impl Quota {
     /// Takes room for a task that has had some before, whether there is any or not.
     pub(super) fn readmit(&self, class: Class, expected_tokens: u32) {
         self.tokens.fetch_add(expected_tokens.into(), AcqRel);
-        let before = self.update(|waiting| waiting.admit(class, u32::MAX));
-        debug_assert!(before.is_some(), "fewer tasks wait than a word can count");
+        let Ok(()) = self.update(|waiting| Ok::<_, Infallible>(waiting.and(class)));
     }
 
     /// Gives the room of one task back.
@@ -147,14 +160,21 @@ impl Quota {
     }
 
     fn release_task(&self, class: Class) {
-        let before = self.update(|waiting| waiting.release(class));
-        debug_assert!(before.is_some(), "who leaves the queue was admitted to it");
+        let released = self.update(|waiting| waiting.release(class).ok_or(()));
+        debug_assert!(released.is_ok(), "who leaves the queue was admitted to it");
     }
 
-    /// Changes the counts in one step and answers what they were; `None` if `change` declines.
-    fn update(&self, change: impl Fn(Waiting) -> Option<Waiting>) -> Option<Waiting> {
-        let change = |word| change(Waiting::unpack(word)).map(Waiting::pack);
-        let before = self.waiting.fetch_update(AcqRel, Relaxed, change);
-        before.ok().map(Waiting::unpack)
+    /// Changes the counts in one step, unless `change` says why not.
+    fn update<E>(&self, change: impl Fn(Waiting) -> Result<Waiting, E>) -> Result<(), E> {
+        let mut refused = None;
+        let change = |word| match change(Waiting::unpack(word)) {
+            Ok(changed) => Some(changed.pack()),
+            Err(why) => {
+                refused = Some(why);
+                None
+            }
+        };
+        let _ = self.waiting.fetch_update(AcqRel, Relaxed, change);
+        refused.map_or(Ok(()), Err)
     }
 }

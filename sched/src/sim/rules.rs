@@ -21,6 +21,8 @@ pub enum Rule {
     FirstInFirstOut,
     /// A newcomer waits for one task of each other identity, and rivals are served alike.
     FairShare,
+    /// Who floods leaves room for others, and whoever has no task waiting is let in while there is any.
+    RoomForOthers,
     /// Every count is exact, and every task ends once.
     ExactAccounting,
 }
@@ -82,6 +84,31 @@ impl Ledger {
         self.shares.admitted(waiting.class(), waiting.flow);
         self.waiting.insert(task, waiting);
         self.queue.push(task);
+    }
+
+    /// Whether this identity is to be let in with one more task of this class, of so many that may wait.
+    pub(super) fn check_room(
+        &self,
+        (flow, class): (Flow, Class),
+        tasks_queued_max: u32,
+        admitted: bool,
+    ) -> Result<(), Breach> {
+        let own = self
+            .waiting
+            .values()
+            .filter(|waiting| waiting.flow == flow && waiting.class() == class);
+        let (own, left) = (
+            own.count(),
+            (tasks_queued_max as usize).saturating_sub(self.waiting.len()),
+        );
+        if admitted == (left > 0 && own == 0 || own < left) {
+            return Ok(());
+        }
+        let what = if admitted { "let in" } else { "refused" };
+        let seen = format!(
+            "{flow:?} has {own} of {class:?} waiting and was {what} with {left} places left"
+        );
+        Err((Rule::RoomForOthers, seen))
     }
 
     /// The engine of a running task broke at this shard, and it waits there again.
@@ -434,6 +461,20 @@ mod tests {
         let caught = rule(ledger.dropped(2, 1, Class::Interactive));
         assert_eq!(caught, Some(Rule::ExactAccounting));
         assert_eq!(rule(ledger.dropped(1, 0, Class::Interactive)), None);
+    }
+
+    #[test]
+    fn a_flood_that_is_let_in_and_a_newcomer_who_is_not_are_caught() {
+        let ledger = two_wait(waiting(0, 10), waiting(0, 20));
+        let room = |flow, admitted| {
+            let who = (Flow(flow), Class::Interactive);
+            rule(ledger.check_room(who, 4, admitted))
+        };
+        // Two of the first wait, and two places are left.
+        assert_eq!(room(0, false), None);
+        assert_eq!(room(0, true), Some(Rule::RoomForOthers));
+        assert_eq!(room(1, true), None);
+        assert_eq!(room(1, false), Some(Rule::RoomForOthers));
     }
 
     #[test]

@@ -7,13 +7,13 @@
 use super::rules::{Breach, Ledger, Start, TaskNumber, Waiting};
 use super::workload::{Arrival, arrivals};
 use super::{Options, Report, Violation};
-use crate::admission::{Admission, Policy};
+use crate::admission::{Admission, Admitted, Policy, Share};
 use crate::dispatch::{Dispatched, Dispatcher, Origin};
 use crate::prng::Prng;
 use crate::queue::Ticket;
-use crate::shared::{Bill, Lease, Pool, PoolOptions, ReplicaIndex, ShardId};
+use crate::shared::{Bill, Full, Lease, Pool, PoolOptions, ReplicaIndex, ShardId};
 use crate::time::Instant;
-use crate::urgency::Urgency;
+use crate::urgency::{Class, Urgency};
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -158,20 +158,15 @@ impl<'o> World<'o> {
             self.offer(replica, 0);
             self.schedule(self.now + outage, Event::Return(replica));
         }
-        let admission = admission(&arrival);
-        self.make_room(&arrival)?;
-        match self.shards[arrival.shard].admit(admission, task) {
-            Err(refused) => {
-                debug_assert_eq!(refused.task, task);
-                self.report.refused += 1;
-            }
-            Ok(admitted) => {
+        match self.admit(task, &arrival)? {
+            None => self.report.refused += 1,
+            Some(admitted) => {
                 self.report.admitted += 1;
                 self.tickets.insert(task, admitted.ticket);
                 let waiting = Waiting {
                     shard: arrival.shard,
                     flow: arrival.flow,
-                    urgency: admission.urgency,
+                    urgency: admission(&arrival).urgency,
                     has_deadline: arrival.deadline.is_some(),
                     expected_tokens: arrival.expected_tokens,
                 };
@@ -184,22 +179,63 @@ impl<'o> World<'o> {
         self.look_for_work(arrival.shard)
     }
 
-    /// Drops the oldest task of a full queue, where that is the policy.
-    fn make_room(&mut self, arrival: &Arrival) -> Result<(), Breach> {
-        let queued: u32 = [0, 1]
-            .map(|class| self.pool.queued(crate::Class::ALL[class]))
-            .iter()
-            .sum();
-        if self.options.policy == Policy::Reject || queued < self.options.tasks_queued_max {
-            return Ok(());
+    /// Asks for a place, and again after room was made, where that is the policy.
+    fn admit(&mut self, task: TaskNumber, arrival: &Arrival) -> Result<Option<Admitted>, Breach> {
+        let mut share = self.options.share;
+        loop {
+            let admission = Admission {
+                share,
+                ..admission(arrival)
+            };
+            let admitted = self.shards[arrival.shard].admit(admission, task);
+            if share == Share::LeavesRoom {
+                let max = self.options.tasks_queued_max;
+                let who = (arrival.flow, arrival.class);
+                self.ledger.check_room(who, max, admitted.is_ok())?;
+            }
+            match admitted {
+                Ok(admitted) => return Ok(Some(admitted)),
+                Err(refused) => {
+                    debug_assert_eq!(refused.task, task);
+                    if !self.make_room(arrival, refused.full)? {
+                        return Ok(None);
+                    }
+                    // It has the place of one of its own then, or the queue was full and it has none.
+                    share = Share::All;
+                }
+            }
         }
-        if let Some(ShardId(shard)) = self.shards[arrival.shard].oldest_at(arrival.class)
-            && let Some((_, task)) = self.shards[shard].drop_oldest(arrival.class)
+    }
+
+    /// Drops the oldest task of a full queue, or of a share that is used, where that is the policy. Whether it
+    /// has.
+    fn make_room(&mut self, arrival: &Arrival, full: Full) -> Result<bool, Breach> {
+        if self.options.policy == Policy::Reject {
+            return Ok(false);
+        }
+        let (here, class) = (arrival.shard, arrival.class);
+        if full == Full::Share {
+            let dropped = self.shards[here].drop_oldest_of(arrival.flow, class);
+            let Some((_, task)) = dropped else {
+                return Ok(false);
+            };
+            self.report.dropped += 1;
+            self.ledger.removed(task)?;
+            return Ok(true);
+        }
+        // A queue in which more wait than may, because engines broke, must shrink first.
+        let queued: u32 = Class::ALL.map(|class| self.pool.queued(class)).iter().sum();
+        if queued > self.options.tasks_queued_max {
+            return Ok(false);
+        }
+        if let Some(ShardId(shard)) = self.shards[here].oldest_at(class)
+            && let Some((_, task)) = self.shards[shard].drop_oldest(class)
         {
             self.report.dropped += 1;
-            self.ledger.dropped(task, shard, arrival.class)?;
+            self.ledger.dropped(task, shard, class)?;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 
     fn finish(&mut self, task: TaskNumber) -> Result<(), Breach> {
@@ -331,6 +367,7 @@ impl<'o> World<'o> {
 
 fn admission(arrival: &Arrival) -> Admission {
     Admission {
+        share: Share::All,
         flow: arrival.flow,
         urgency: Urgency::new(arrival.class, arrival.at, arrival.deadline),
         expected_tokens: arrival.expected_tokens,

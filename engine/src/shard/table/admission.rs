@@ -6,7 +6,8 @@ use std::{
 };
 
 use orchestratord_sched::{
-    Class, Feasibility, Flow, Load, Policy, ShardId, admission, placement::Basis,
+    Admission, Class, Feasibility, Flow, Full, Load, Policy, ShardId, Share, admission,
+    placement::Basis,
 };
 use uuid::Uuid;
 
@@ -29,6 +30,9 @@ use crate::{
     store::settings::Durability,
     trace::TraceId,
 };
+
+/// What refuses a caller who has as much of the queue as is left, as it is told to them.
+const SHARE: &str = "admission_share";
 
 /// A submission whose pool is found.
 pub struct Application {
@@ -73,14 +77,21 @@ impl Table {
     fn try_admit(&mut self, application: Application) -> Result<Arc<TaskRecord>, Rejected> {
         let pool = Arc::clone(&application.pool);
         let record = Arc::new(self.record(application)?);
-        let admission = record.admission();
+        let mut admission = Admission {
+            share: self.shared.limits().share,
+            ..record.admission()
+        };
         let mut task = Arc::clone(&record);
         // A task that expects many tokens may take the room of several.
         let admitted = loop {
             match self.lane(&pool).queue.admit(admission, task) {
                 Ok(admitted) => break admitted,
                 Err(refused) => {
-                    self.make_room(&pool, record.class())?;
+                    self.make_room(&record, refused.full)?;
+                    if refused.full == Full::Share {
+                        // It has the place of one of its own.
+                        admission.share = Share::All;
+                    }
                     task = refused.task;
                 }
             }
@@ -117,13 +128,18 @@ impl Table {
         (shard != self.me).then_some(shard)
     }
 
-    /// The queue is full: what its policy does for a newcomer.
-    fn make_room(&mut self, pool: &Pool, newcomer: Class) -> Result<(), Rejected> {
+    /// There is no room: what the pool's policy does for a newcomer.
+    fn make_room(&mut self, newcomer: &TaskRecord, full: Full) -> Result<(), Rejected> {
+        let pool = &newcomer.pool;
         if !drops_for_newcomers(pool) {
-            return Err(self.queue_full(pool));
+            return Err(self.no_room(newcomer, full));
         }
-        let dropped = self.lane(pool).queue.drop_oldest(newcomer);
-        let (_, dropped) = dropped.ok_or_else(|| self.queue_full(pool))?;
+        let queue = &mut self.lane(pool).queue;
+        let dropped = match full {
+            Full::Share => queue.drop_oldest_of(newcomer.owner.flow(), newcomer.class()),
+            Full::Tasks | Full::Tokens => queue.drop_oldest(newcomer.class()),
+        };
+        let (_, dropped) = dropped.ok_or_else(|| self.no_room(newcomer, full))?;
         let task = self
             .get(dropped.id)
             .expect("a queued task stands in the table");
@@ -183,31 +199,50 @@ impl Table {
     /// None while there is room for another task.
     fn backoff(&mut self, pool: &Pool) -> Duration {
         if pool.is_full() {
-            self.retry_after(pool)
+            self.retry_after(pool, pool.queue_depth())
         } else {
             Duration::ZERO
         }
     }
 
-    /// When it is worth coming back: the room that the queue lacks is anybody's.
-    fn retry_after(&mut self, pool: &Pool) -> Duration {
-        admission::retry_after(&self.lane(pool).estimate, load(pool, pool.queue_depth()))
+    /// When it is worth coming back, if so many tasks must start before there is room.
+    fn retry_after(&mut self, pool: &Pool, tasks_ahead: u32) -> Duration {
+        admission::retry_after(&self.lane(pool).estimate, load(pool, tasks_ahead))
     }
 
-    fn queue_full(&mut self, pool: &Pool) -> Rejected {
+    fn no_room(&mut self, newcomer: &TaskRecord, full: Full) -> Rejected {
+        let (pool, class) = (&newcomer.pool, newcomer.class());
         let policy = pool.admission_policy();
-        let (code, message) = match policy {
-            Policy::Reject => (Code::AdmissionReject, "the queue is full; come back later"),
-            Policy::DropLru => (
-                Code::QueueFullDropLru,
+        let code = match policy {
+            Policy::Reject => Code::AdmissionReject,
+            Policy::DropLru => Code::QueueFullDropLru,
+        };
+        // The room that a full queue lacks is anybody's; a caller's share has room when theirs have started.
+        let (reason, policy_label, tasks_ahead, message) = match (full, policy) {
+            (Full::Share, _) => (
+                RejectReason::QueueShare,
+                SHARE,
+                pool.scheduling.ahead_of(newcomer.owner.flow(), class),
+                "as many of your tasks wait as places are left for others; come back later",
+            ),
+            (_, Policy::Reject) => (
+                RejectReason::QueueFull,
+                policy.name(),
+                pool.queue_depth(),
+                "the queue is full; come back later",
+            ),
+            (_, Policy::DropLru) => (
+                RejectReason::QueueFull,
+                policy.name(),
+                pool.queue_depth(),
                 "the queue is full of tasks that go before this one; come back later",
             ),
         };
         let error = ApiError {
-            policy_label: Some(policy.name()),
+            policy_label: Some(policy_label),
             ..ApiError::new(code, message)
         };
-        (RejectReason::QueueFull, error.after(self.retry_after(pool)))
+        (reason, error.after(self.retry_after(pool, tasks_ahead)))
     }
 }
 
