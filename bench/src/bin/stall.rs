@@ -125,7 +125,7 @@ fn start(arguments: Arguments, data: &Path, log: &Path) -> Result<Daemon, Failur
         format!("--mock-tokens-per-s={TOKENS_PER_S}"),
         format!("--shard-stall-ms={}", arguments.shard_stall_ms),
     ];
-    Daemon::start_logging(file, data, &program()?, &settings)
+    Daemon::start_logging(file, "json", data, &program()?, &settings)
 }
 
 /// Callers on threads of their own, which are not waited for, and what becomes of each.

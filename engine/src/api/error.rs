@@ -264,7 +264,7 @@ impl ApiError {
     }
 
     /// The same, about whoever calls from there.
-    pub fn from(mut self, network: Network) -> Self {
+    pub fn seen_from(mut self, network: Network) -> Self {
         self.subject.get_or_insert_default().network = Some(network);
         self
     }

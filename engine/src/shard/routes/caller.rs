@@ -28,7 +28,7 @@ pub(super) fn identify(
     // The order matters: a key that has only been compared yet must not be told right from wrong.
     let caller = judge(shard, &limits, peer, &found)
         .and_then(|()| found.map_err(|stranger| refuse(shard, stranger)))
-        .map_err(|error| error.from(peer.network()))?;
+        .map_err(|error| error.seen_from(peer.network()))?;
     if !caller.may(scope) {
         let message = format!("the key lacks the scope `{}`", scope.name());
         return Err(ApiError::new(Code::Forbidden, message));
