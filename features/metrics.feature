@@ -85,6 +85,8 @@ Feature: Metrics
       | pool_ready                          | gauge     | pool_id                                           | |
       | store_ready                         | gauge     |                                                   | |
       | active_leases                       | gauge     | pool_id                                           | |
+      | connections_open                    | gauge     |                                                   | |
+      | connections_refused_total           | counter   |                                                   | |
       | latency_first_token_ms              | histogram | engine engine_version pool_id priority            | 50 100 150 200 300 500 750 1000 1500 2000 3000          |
       | latency_decode_ms                   | histogram | engine engine_version pool_id priority            | 250 500 1000 1500 2000 3000 4000 6000 8000 12000        |
     And the metric steals_total comes to at least 1

@@ -238,6 +238,10 @@ pub struct ServeArguments {
     #[command(flatten)]
     pub link: crate::settings::link::LinkArguments,
 
+    /// Connections of clients at a time; one more is told 503 and closed. Default: what the file limit allows.
+    #[arg(long, env = "ORCHD_CONNECTIONS_MAX")]
+    pub connections_max: Option<u64>,
+
     /// Bytes of a request body; a larger one is refused with 413.
     #[arg(long, env = "ORCHD_BODY_MAX_BYTES", default_value_t = 1 << 20)]
     pub body_max_bytes: u64,

@@ -23,6 +23,7 @@ use crate::{
     shard::{self, mailbox::MAILBOX_MAX},
     shared::{
         Shared,
+        connections::Connections,
         device::Devices,
         directory::Directory,
         ring::Ring,
@@ -67,6 +68,7 @@ impl Daemon {
         let shared = Arc::new(Shared {
             addr: machine.addr,
             clock: Clock::start(),
+            connections: Connections::new(machine.connections_max),
             directory: Directory::default(),
             sessions: Sessions::new(limits.sessions),
             guesses: Guesses::default(),

@@ -240,6 +240,8 @@ impl PoolCounters {
 pub struct ShardCounters {
     /// Tasks that this shard took from each other shard.
     pub stolen_from: Vec<Counter>,
+    /// Connections for which there was no place.
+    pub connections_refused: Counter,
     /// Submissions for a model that no pool serves.
     pub model_not_found: Counter,
     /// Where it sent tasks.
@@ -260,6 +262,7 @@ pub fn per_shard<C: Default>(shards: usize) -> PerShard<C> {
 pub fn shard_counters(shards: usize) -> PerShard<ShardCounters> {
     let counters = |_| ShardCounters {
         stolen_from: (0..shards).map(|_| Counter::default()).collect(),
+        connections_refused: Counter::default(),
         model_not_found: Counter::default(),
         placements: PlacementCounters::default(),
         keys: KeyCounters::default(),

@@ -23,10 +23,14 @@ use crate::settings::{Fixed, StartError};
 
 /// What glommio asks of RLIMIT_MEMLOCK: rings and their registered buffers are locked memory.
 const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
-/// Descriptors that the daemon itself needs besides its connections: rings, events, files.
+/// Descriptors that the daemon itself needs besides its connections: rings, events, files, and those
+/// of connections that are being refused.
 const FILES_OWN: u64 = 64;
+/// One in so many of the others is for calls to engines, and for connections on their way between shards,
+/// which have two.
+const FILES_FOR_CALLS_ONE_IN: u64 = 16;
 /// Connections below which a gateway is of no use.
-const CONNECTIONS_MIN: u64 = 192;
+const CONNECTIONS_MIN: u64 = 180;
 
 /// What was found on the machine and is held for the daemon's life.
 pub struct Machine {
@@ -34,7 +38,7 @@ pub struct Machine {
     pub addr: SocketAddr,
     /// The processors that shards may be pinned to.
     pub cpus: Vec<usize>,
-    /// Connections that the file limit allows.
+    /// Connections of clients at a time.
     pub connections_max: u64,
     /// Locked for as long as it is open.
     _data_dir: File,
@@ -46,7 +50,7 @@ pub struct Machine {
 ///
 /// The first lack, with its remedy.
 pub fn check(settings: &Fixed) -> Result<Machine, StartError> {
-    let connections_max = file_limit()?;
+    let connections_max = connections_max(file_limit(), settings.connections_max)?;
     memlock()?;
     io_uring()?;
     let data_dir = data_dir(&settings.data_dir)?;
@@ -59,7 +63,7 @@ pub fn check(settings: &Fixed) -> Result<Machine, StartError> {
 }
 
 /// Raises the soft limit to the hard one: it protects programs that use select(2), and we don't.
-fn file_limit() -> Result<u64, StartError> {
+fn file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -69,15 +73,27 @@ fn file_limit() -> Result<u64, StartError> {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let files = files.unwrap_or(u64::MAX);
-    if files >= FILES_OWN + CONNECTIONS_MIN {
-        return Ok(files - FILES_OWN);
+    files.unwrap_or(u64::MAX)
+}
+
+/// Connections that so many files allow, or as many of them as are wanted.
+fn connections_max(files: u64, wanted: Option<u64>) -> Result<u64, StartError> {
+    const REMEDY: &str = "raise the limit: `ulimit -n 65536` in the shell, LimitNOFILE=65536 in a systemd unit, or \
+         --ulimit nofile=65536 for a container";
+    let others = files.saturating_sub(FILES_OWN);
+    let allowed = others - others / FILES_FOR_CALLS_ONE_IN;
+    if allowed < CONNECTIONS_MIN {
+        let problem =
+            format!("only {files} files may be open at a time, and every connection is one");
+        return Err(StartError::new(problem, REMEDY));
     }
-    Err(StartError::new(
-        format!("only {files} files may be open at a time, and every connection is one"),
-        "raise the limit: `ulimit -n 65536` in the shell, LimitNOFILE=65536 in a systemd unit, or \
-         --ulimit nofile=65536 for a container",
-    ))
+    match wanted {
+        Some(wanted) if wanted > allowed => Err(StartError::new(
+            format!("`connections_max` is {wanted}, and the file limit allows {allowed}"),
+            format!("{REMEDY}; or give a smaller number"),
+        )),
+        wanted => Ok(wanted.unwrap_or(allowed)),
+    }
 }
 
 fn memlock() -> Result<(), StartError> {
@@ -222,6 +238,21 @@ mod tests {
     #[test]
     fn port_0_becomes_a_real_one() {
         assert_ne!(port("127.0.0.1:0".parse().unwrap()).unwrap().port(), 0);
+    }
+
+    #[test]
+    fn connections_leave_files_for_the_daemon_itself() {
+        assert_eq!(connections_max(1024, None).unwrap(), 900);
+        assert_eq!(connections_max(1024, Some(10)).unwrap(), 10);
+    }
+
+    #[test]
+    fn more_connections_than_files_are_refused_with_what_to_do() {
+        let error = connections_max(1024, Some(1000)).unwrap_err();
+        assert!(error.problem.contains("`connections_max` is 1000"));
+        assert!(error.remedy.contains("ulimit -n"));
+        let error = connections_max(255, None).unwrap_err();
+        assert!(error.problem.contains("255 files"));
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub struct Fixed {
     pub addr: std::net::SocketAddr,
     /// Threads that own connections and queues.
     pub shards: u16,
+    /// Connections of clients at a time, if fewer than the file limit allows.
+    pub connections_max: Option<u64>,
     /// What this daemon keeps to itself.
     pub data_dir: PathBuf,
     /// What is kept there, and whose signatures count.
@@ -114,6 +116,10 @@ impl Fixed {
         let differ = [
             ("addr", self.addr != other.addr),
             ("shards", self.shards != other.shards),
+            (
+                "connections_max",
+                self.connections_max != other.connections_max,
+            ),
             ("data_dir", self.data_dir != other.data_dir),
             (
                 "transcripts",
@@ -201,6 +207,10 @@ impl Settings {
         let fixed = Fixed {
             addr: arguments.addr,
             shards,
+            connections_max: arguments
+                .connections_max
+                .map(|max| within("connections_max", max))
+                .transpose()?,
             data_dir: data_dir(&arguments)?,
             store: StoreSettings::check(&arguments.store)?,
             runtime_dir: arguments.binding.runtime_dir.clone(),

@@ -2,6 +2,7 @@
 
 pub mod bell;
 pub mod catalog;
+pub mod connections;
 pub mod device;
 pub mod directory;
 pub mod gate;
@@ -33,6 +34,7 @@ use crate::{
     settings::{Fixed, Limits},
     shard::mailbox::Message,
     shared::{
+        connections::Connections,
         device::Devices,
         directory::Directory,
         ring::Ring,
@@ -56,6 +58,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The pools.
     pub snapshot: ArcSwap<Snapshot>,
+    /// How many clients are connected.
+    pub connections: Connections,
     /// Which shard is home to which task.
     pub directory: Directory,
     /// Conversations.

@@ -4,6 +4,7 @@
 //! content type, the counter's family name, how a bound is written and the closing `# EOF`.
 
 mod catalog;
+mod connections;
 mod device;
 mod key;
 mod placement;
@@ -19,8 +20,7 @@ use super::{
 use crate::{
     panics,
     shared::{
-        catalog::Catalog,
-        device::Device,
+        Shared,
         replica::{Condition, Gauge, Replica},
         snapshot::{Pool, Snapshot},
         turning::Turning,
@@ -160,15 +160,12 @@ impl Page {
 }
 
 /// One scrape.
-pub fn expose(
-    snapshot: &Snapshot,
-    catalog: &Catalog,
-    devices: &[Device],
-    shards: &PerShard<ShardCounters>,
-    store_works: bool,
-    turning: &PerShard<Turning>,
-    format: Format,
-) -> String {
+pub fn expose(shared: &Shared, format: Format) -> String {
+    let (snapshot, catalog) = (&*shared.pools(), &*shared.store.catalog());
+    let (shards, devices) = (
+        &shared.metrics,
+        &*shared.devices.fresh(shared.clock.elapsed()),
+    );
     let mut page = Page {
         text: String::with_capacity(8 * 1024),
         format,
@@ -186,9 +183,10 @@ pub fn expose(
     placement::decisions(&mut page, shards);
     placement::candidates(&mut page, shards);
     steals(&mut page, shards);
-    store(&mut page, store_works);
+    store(&mut page, shared.store.works());
     bugs(&mut page);
-    stalls(&mut page, turning);
+    stalls(&mut page, &shared.turning);
+    connections::connections(&mut page, &shared.connections, shards);
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }

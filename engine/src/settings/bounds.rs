@@ -21,7 +21,7 @@ pub fn of(key: &str) -> Option<RangeInclusive<u64>> {
         "slots" | "llamacpp_slots" => 1..=SLOTS_MAX.into(),
         "replicas" => 1..=REPLICAS_MAX.into(),
         "admission_capacity" => 1..=ADMISSION_CAPACITY_MAX.into(),
-        "admission_tokens_max" => 1..=MAX,
+        "admission_tokens_max" | "connections_max" => 1..=MAX,
         "sessions_max" => 1..=SESSIONS_MAX,
         "ready_timeout_ms" => 1..=READY_TIMEOUT_MAX_MS,
         "stop_grace_ms" => 1..=STOP_GRACE_MAX_MS,

@@ -36,14 +36,18 @@ use super::{
     reply::Reply,
     routes::{self, Call},
 };
-use crate::panics::contained;
+use crate::{panics::contained, shared::connections::Place};
 
 /// Bytes taken from a socket at a time. One buffer a shard serves all its connections.
 pub const READ_BYTES: usize = 16 * 1024;
+/// What is kept for the next answer when one was written: heads and tokens fit, and a connection that rests
+/// costs no more, however long an answer it once had.
+const KEPT_BYTES: usize = 4 * 1024;
 
 /// A connection on its way to another shard.
 pub struct Parcel {
     socket: OwnedFd,
+    place: Place,
     http: server::Connection,
     errand: Errand,
 }
@@ -55,17 +59,34 @@ struct Connection {
     http: server::Connection,
     /// Bytes framed and not yet written.
     out: Vec<u8>,
+    place: Place,
 }
 
 /// A socket that was just accepted.
-pub fn accepted(shard: &Rc<Shard>, stream: TcpStream) {
+pub fn accepted(shard: &Rc<Shard>, stream: TcpStream, place: Place) {
     let shard = Rc::clone(shard);
-    let live = async move { greet(&shard, stream).await };
+    let live = async move { greet(&shard, stream, place).await };
     glommio::spawn_local(contained(live)).detach();
 }
 
+/// A socket for which there is no place: its client is told so.
+pub fn turned_away(shard: &Rc<Shard>, stream: TcpStream, place: Place) {
+    let shard = Rc::clone(shard);
+    shard.shared.metrics[shard.id.0]
+        .connections_refused
+        .increment();
+    let tell = async move {
+        let http = server::Connection::new(shard.limits());
+        let mut connection = Connection::new(stream, http, place);
+        let (reply, correlation_id) = routes::no_place();
+        connection.part(&shard, &reply, &correlation_id).await;
+        hang_up_within(REFUSED_LINGER, connection.stream).await;
+    };
+    glommio::spawn_local(contained(tell)).detach();
+}
+
 /// Finds out what the client speaks, and goes on in that.
-async fn greet(shard: &Rc<Shard>, mut stream: TcpStream) {
+async fn greet(shard: &Rc<Shard>, mut stream: TcpStream, place: Place) {
     let timeout = Some(shard.shared.limits().timeouts.write);
     if stream.set_write_timeout(timeout).is_err() {
         return;
@@ -77,7 +98,7 @@ async fn greet(shard: &Rc<Shard>, mut stream: TcpStream) {
         Greeting::Http1(begun) => {
             let mut http = server::Connection::new(shard.limits());
             http.receive(&begun);
-            Connection::new(stream, http).live(shard, None).await;
+            Connection::new(stream, http, place).live(shard, None).await;
         }
         Greeting::Silence => {}
     }
@@ -88,6 +109,7 @@ pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
     let shard = Rc::clone(shard);
     let Parcel {
         socket,
+        place,
         http,
         errand,
     } = parcel;
@@ -95,7 +117,7 @@ pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
     let live = async move {
         let timeout = Some(shard.shared.limits().timeouts.write);
         if stream.set_write_timeout(timeout).is_ok() {
-            Connection::new(stream, http)
+            Connection::new(stream, http, place)
                 .live(&shard, Some(errand))
                 .await;
         }
@@ -104,12 +126,13 @@ pub fn adopt(shard: &Rc<Shard>, parcel: Parcel) {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, http: server::Connection) -> Self {
+    fn new(stream: TcpStream, http: server::Connection, place: Place) -> Self {
         Self {
             peer: Peer::of(&stream),
             stream,
             http,
             out: Vec::new(),
+            place,
         }
     }
 
@@ -213,8 +236,13 @@ impl Connection {
     /// Answers what the framing refused, for the last time.
     async fn refuse(&mut self, shard: &Shard, refusal: &Refusal, begun: Option<&Call>) {
         let (reply, correlation_id) = routes::misread(refusal, begun);
+        self.part(shard, &reply, &correlation_id).await;
+    }
+
+    /// Sends the last answer.
+    async fn part(&mut self, shard: &Shard, reply: &Reply, correlation_id: &str) {
         let date = shard.date();
-        let fields = reply.fields(&date, &correlation_id);
+        let fields = reply.fields(&date, correlation_id);
         let head = server::Response {
             status: reply.status,
             fields: &fields,
@@ -238,17 +266,21 @@ impl Connection {
                 count => written += count,
             }
         }
-        self.out.clear();
+        match self.out.capacity() > KEPT_BYTES {
+            true => self.out = Vec::new(),
+            false => self.out.clear(),
+        }
         Ok(())
     }
 
     fn depart(self, shard: &Shard, home: ShardId, errand: Errand) {
-        let Ok(socket) = duplicate(&self.stream) else {
+        let Ok(socket) = descriptor(&self.stream).try_clone_to_owned() else {
             // No file descriptor is left: the client sees a closed connection and asks again.
             return;
         };
         let parcel = Parcel {
             socket,
+            place: self.place,
             http: self.http,
             errand,
         };
@@ -327,9 +359,13 @@ impl Exchange for Connection {
 
 /// Closes without destroying what the client has not read yet: a socket that is closed with
 /// unread bytes in it sends a reset, which overtakes the response (RFC 9112 §9.6).
-pub async fn hang_up(mut stream: TcpStream) {
+pub async fn hang_up(stream: TcpStream) {
+    hang_up_within(LINGER, stream).await;
+}
+
+async fn hang_up_within(linger: Duration, mut stream: TcpStream) {
     let _ = stream.shutdown(std::net::Shutdown::Write).await;
-    let mut timer = Timer::new(LINGER);
+    let mut timer = Timer::new(linger);
     let mut scrap = [0; 1024];
     let mut patience = LINGER_READS;
     poll_fn(|context| {
@@ -347,6 +383,8 @@ pub async fn hang_up(mut stream: TcpStream) {
 
 /// How long a closed connection is drained.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long one is that was never served: its request is on its way or there is none.
+const REFUSED_LINGER: Duration = Duration::from_millis(100);
 /// How many reads of what the client still sends; together with the buffer a bound in bytes.
 const LINGER_READS: usize = 64;
 
@@ -377,14 +415,12 @@ impl PhaseTimer {
     }
 }
 
-/// A second descriptor of the socket, which outlives the executor's own.
+/// The socket's descriptor.
 #[expect(
     unsafe_code,
     reason = "glommio's stream lends its descriptor only as a number"
 )]
-fn duplicate(stream: &TcpStream) -> io::Result<OwnedFd> {
-    // SAFETY: the descriptor is open for as long as `stream` is borrowed, and the borrow ends with
-    // this call.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
-    borrowed.try_clone_to_owned()
+pub(super) fn descriptor(stream: &TcpStream) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor is open for as long as `stream` is borrowed, and so is what is returned.
+    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
 }

@@ -35,8 +35,8 @@ use crate::{api, clock::Clock, shared::Shared};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often a verbose reader of a task that waits for its pool to be prepared is told how far that is.
 const PREPARATION_INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes of the log framed at a time: one socket buffer's worth.
-pub const BATCH_BYTES: usize = 64 * 1024;
+/// Bytes of the log framed at a time: what a reader that takes nothing costs beside its socket.
+pub const BATCH_BYTES: usize = 16 * 1024;
 
 /// How long the answer to a cancel waits for readers in the middle of a write. A loaded core needs
 /// less; a client that takes nothing is not waited for longer.

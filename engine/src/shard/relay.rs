@@ -29,12 +29,11 @@ use super::{
     Shard,
     exchange::{self, Errand, Exchange, Fate, Gone},
     mailbox::Message,
+    reader::BATCH_BYTES,
     reply::Reply,
 };
 use crate::{panics::contained, shared::ring::Ring};
 
-/// Bytes of events in a batch: what a client that takes nothing costs.
-const BATCH_BYTES: usize = 16 * 1024;
 /// A head, a batch and the end are all that can be under way.
 const SAID_MAX: usize = 3;
 /// A batch was taken, and the client has left.

@@ -257,6 +257,15 @@ pub fn misread(refused: &Refusal, call: Option<&Call>) -> (Reply, String) {
     (Reply::error(&error, &correlation_id), correlation_id)
 }
 
+/// The answer to whoever connects when no connection more may be served.
+pub fn no_place() -> (Reply, String) {
+    let message = "as many connections are served as may be; connect again later";
+    let error = ApiError::new(Code::PoolUnready, message);
+    let correlation_id = clock::new_id().to_string();
+    logs::refused(&error, &correlation_id, None, None);
+    (Reply::error(&error, &correlation_id), correlation_id)
+}
+
 /// Waits for the answer of other threads.
 pub async fn settle(call: &Call, later: Later) -> Reply {
     let answer = contained(later).await.map_err(ApiError::from).flatten();

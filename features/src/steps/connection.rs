@@ -60,6 +60,15 @@ fn next_answer(world: &mut World, status: u16, correlation_id: String) {
     }
 }
 
+#[then(regex = r"^another connection is answered (\d+) unasked, and closed$")]
+fn turned_away(world: &mut World, status: u16) {
+    let mut another = world.addr().and_then(Connection::open).holds();
+    let answer = another.read_answer("GET").holds();
+    another.await_close().holds();
+    assert_eq!(answer.status, status);
+    world.answers.push(answer);
+}
+
 #[then("the daemon closes the connection")]
 fn closes(world: &mut World) {
     conversation(world)

@@ -17,9 +17,9 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(crate) struct Good {
     /// Tasks that were asked for.
-    pub(crate) asked: AtomicU64,
+    asked: AtomicU64,
     /// Those that were read to their end, and in order.
-    pub(crate) served: AtomicU64,
+    served: AtomicU64,
     slowest_ms: AtomicU64,
 }
 
@@ -29,27 +29,31 @@ impl Good {
     /// # Errors
     /// Those of the attack, and if nobody is served before it.
     pub(crate) fn beside<T>(
+        &self,
         addr: SocketAddr,
         clients: u64,
         books: &Books,
         attack: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (good, over) = (Self::default(), AtomicBool::new(false));
-        let came = thread::scope(|scope| {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
             for _ in 0..clients {
-                scope.spawn(|| good.call(addr, &over, books));
+                scope.spawn(|| self.call(addr, &over, books));
             }
-            let came = good.wait_for(clients).and_then(|()| attack());
+            let came = self.wait_for(clients).and_then(|()| attack());
             over.store(true, Relaxed);
             came
-        })?;
+        })
+    }
+
+    /// Says what became of their tasks.
+    pub(crate) fn report(&self) {
         println!(
             "  good clients  {} of {} tasks served, the slowest in {} ms",
-            good.served.load(Relaxed),
-            good.asked.load(Relaxed),
-            good.slowest_ms.load(Relaxed)
+            self.served.load(Relaxed),
+            self.asked.load(Relaxed),
+            self.slowest_ms.load(Relaxed)
         );
-        Ok(came)
     }
 
     fn wait_for(&self, served: u64) -> Result<(), Failure> {

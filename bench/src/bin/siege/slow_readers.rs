@@ -29,6 +29,8 @@ const TICK: Duration = Duration::from_millis(50);
 const TURNS: usize = 20;
 /// What is read in a turn.
 const SIP_BYTES: usize = 64;
+/// How long all of them may take to be answered: a bound of liveness, and none of speed.
+const ANSWERED_IN: Duration = Duration::from_secs(60);
 /// How long a lot of slow readers rests before its phase: until their sockets are full.
 const REST: Duration = Duration::from_millis(1500);
 /// How much the delays of the good may move.
@@ -138,7 +140,23 @@ impl Siege<'_> {
             hostile.send_all(ask.as_bytes(), Duration::from_secs(20))?;
             Ok(hostile)
         };
-        (0..self.arguments.slow_readers).map(reader).collect()
+        let slow = (0..self.arguments.slow_readers).map(reader);
+        let mut slow = slow.collect::<Result<Vec<_>, Failure>>()?;
+        Self::await_answers(&mut slow);
+        Ok(slow)
+    }
+
+    /// So many come one after the other only; a phase begins when all of them are readers.
+    fn await_answers(slow: &mut [Hostile]) {
+        let give_up = Instant::now() + ANSWERED_IN;
+        for hostile in slow {
+            hostile.take(SIP_BYTES);
+            while hostile.status().is_none() && hostile.ended.is_none() && Instant::now() < give_up
+            {
+                thread::sleep(TICK);
+                hostile.take(SIP_BYTES);
+            }
+        }
     }
 
     /// Half of them read a little, each once a second.

@@ -36,7 +36,7 @@ impl<'b> Trial<'b> {
     /// # Errors
     /// If it serves nobody.
     pub(crate) fn of(daemon: Daemon, books: &'b Books) -> Result<Self, Failure> {
-        Good::beside(daemon.addr, GOOD_CLIENTS, books, || {
+        Good::default().beside(daemon.addr, GOOD_CLIENTS, books, || {
             thread::sleep(WARM_UP);
             Ok(())
         })?;
@@ -66,8 +66,10 @@ impl<'b> Trial<'b> {
         &self,
         attack: impl FnOnce(SocketAddr) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let addr = self.addr();
-        self.watch(|| Good::beside(addr, GOOD_CLIENTS, self.books, || attack(addr)))
+        let (addr, good) = (self.addr(), Good::default());
+        let came = self.watch(|| good.beside(addr, GOOD_CLIENTS, self.books, || attack(addr)));
+        good.report();
+        came
     }
 
     /// Runs a scene, and waits until the daemon is as it was before.
@@ -108,6 +110,8 @@ impl<'b> Trial<'b> {
         let bytes_max = self.before.resident_bytes + MEMORY_MARGIN_BYTES;
         let give_up = Instant::now() + SETTLES_IN;
         loop {
+            // An allocator gives memory back when it is asked for some.
+            Good::default().beside(self.addr(), 1, self.books, || Ok(()))?;
             let after = Footprint::of(self.process())?;
             let is_back = after.files <= files_max && after.resident_bytes <= bytes_max;
             if is_back || Instant::now() > give_up {

@@ -66,17 +66,7 @@ pub(super) fn openapi(_: &Shard, _: &Call) -> Result<Outcome, ApiError> {
 /// `GET /metrics`.
 pub(super) fn metrics(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let format = Format::accepted(&call.request.fields);
-    let (pools, catalog) = (shard.shared.pools(), shard.shared.store.catalog());
-    let devices = shard.shared.devices.fresh(shard.shared.clock.elapsed());
-    let text = metrics::expose(
-        &pools,
-        &catalog,
-        &devices,
-        &shard.shared.metrics,
-        shard.shared.store.works(),
-        &shard.shared.turning,
-        format,
-    );
+    let text = metrics::expose(&shard.shared, format);
     let reply = Reply::bytes(200, format.content_type(), text.into_bytes());
     Ok(Outcome::Reply(reply))
 }
