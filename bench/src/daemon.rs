@@ -60,6 +60,25 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// The same, with no more than so many open files.
+    ///
+    /// # Errors
+    /// If it does not build or does not start.
+    pub fn start_with_files(files_max: u32, arguments: &[String]) -> Result<Self, Failure> {
+        let data = Folder::new();
+        let mut command = Command::new("sh");
+        // The shell lowers its own limit and then becomes the daemon, which inherits it.
+        command
+            .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
+            .arg(files_max.to_string())
+            .arg(program()?)
+            .args(["--log", "warn"])
+            .args(arguments);
+        let mut daemon = Self::run(command, data.path())?;
+        daemon._data = Some(data);
+        Ok(daemon)
+    }
+
     /// Starts a program that was [built](program) with its data in this folder, which stays.
     ///
     /// # Errors

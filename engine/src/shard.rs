@@ -55,6 +55,9 @@ use crate::{
 
 /// glommio keeps this much memory for file I/O, which a shard never does; its own least.
 const IO_MEMORY_BYTES: usize = 64 * 1024;
+/// How long a shard that always has something to run does so before it looks at its sockets again. By
+/// itself glommio does so ten times a second, and a client that keeps a shard busy would make all others wait.
+const TURN: Duration = Duration::from_millis(2);
 /// How often running tasks are looked over for engines that fell silent or take too long.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -98,6 +101,7 @@ pub fn start(
     LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .name(&format!("shard-{}", id.0))
         .io_memory(IO_MEMORY_BYTES)
+        .preempt_timer(TURN)
         .spawn(move || {
             let (shard, asks) = Shard::new(id, shared);
             for task in tasks {

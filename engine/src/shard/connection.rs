@@ -44,6 +44,9 @@ pub const READ_BYTES: usize = 16 * 1024;
 /// costs no more, however long an answer it once had.
 const KEPT_BYTES: usize = 4 * 1024;
 
+/// Requests that a connection is answered before the shard's others have their turn.
+const TURN_REQUESTS: u64 = 16;
+
 /// A connection on its way to another shard.
 pub struct Parcel {
     socket: OwnedFd,
@@ -138,7 +141,11 @@ impl Connection {
 
     /// Serves the errand that it came with, then one request after the other.
     async fn live(mut self, shard: &Rc<Shard>, mut errand: Option<Errand>) {
-        loop {
+        for count in 1_u64.. {
+            if count % TURN_REQUESTS == 0 {
+                // A pipeline that never ends would not let anybody else run.
+                glommio::executor().yield_now().await;
+            }
             let errand = match errand.take() {
                 Some(errand) => errand,
                 None => {

@@ -200,6 +200,8 @@ impl<'s> Attached<'s> {
             let written = exchange.flush().await;
             self.task.borrow_mut().end_write();
             written?;
+            // One that catches up with a long log, and as fast as it comes, takes turns with the others.
+            glommio::executor().yield_if_needed().await;
         }
     }
 

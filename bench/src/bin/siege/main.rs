@@ -6,10 +6,13 @@
 //! broken or nothing ran.
 
 mod books;
+mod connections;
 mod footprint;
 mod good;
 mod hostile;
+mod pipelines;
 mod readers;
+mod resets;
 mod slow_readers;
 mod slow_requests;
 mod trial;
@@ -53,6 +56,12 @@ enum Scene {
     SlowRequests,
     /// Streams that are read slowly, or not at all.
     SlowReaders,
+    /// More connections than the daemon may have open files.
+    Connections,
+    /// Requests without an end on one connection.
+    Pipelines,
+    /// Connections that are reset.
+    Resets,
 }
 
 impl Scene {
@@ -60,6 +69,9 @@ impl Scene {
         match self {
             Self::SlowRequests => slow_requests::run(arguments, books),
             Self::SlowReaders => slow_readers::run(arguments, books),
+            Self::Connections => connections::run(arguments, books),
+            Self::Pipelines => pipelines::run(arguments, books),
+            Self::Resets => resets::run(arguments, books),
         }
     }
 }
