@@ -26,7 +26,7 @@ use crate::{
     cli::Cli,
     clock::Clock,
     endpoint::{Endpoint, Networks},
-    identity::{Keys, Scope},
+    identity::{Keys, Scope, guesses::Guesses},
     metrics, provision, recover,
     settings::{Fixed, Limits, Settings, engine::EngineSettings, pool::PoolSettings},
     shard::{
@@ -36,6 +36,7 @@ use crate::{
     },
     shared::{
         Shared,
+        connections::Connections,
         device::Devices,
         directory::Directory,
         readiness,
@@ -90,6 +91,8 @@ impl Life {
         let shared = Arc::new(Shared {
             addr: fixed.addr,
             clock: Clock::start(),
+            connections: Connections::new(0),
+            guesses: Guesses::default(),
             directory: Directory::default(),
             sessions: Sessions::new(limits.sessions),
             mailboxes: (0..options.shards)
@@ -99,6 +102,7 @@ impl Life {
             devices: Devices::default(),
             store: Arc::clone(keeping.store()),
             metrics: metrics::shard_counters(options.shards),
+            turning: metrics::per_shard(options.shards),
             stages: Stages::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(vec![local, servers])),
             settings: fixed,

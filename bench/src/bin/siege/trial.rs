@@ -40,7 +40,7 @@ impl<'b> Trial<'b> {
             thread::sleep(WARM_UP);
             Ok(())
         })?;
-        let before = at_rest(daemon.id())?;
+        let before = at_rest(daemon.pid())?;
         Ok(Self {
             daemon,
             books,
@@ -55,7 +55,7 @@ impl<'b> Trial<'b> {
 
     /// Its process.
     pub(crate) fn process(&self) -> u32 {
-        self.daemon.id()
+        self.daemon.pid()
     }
 
     /// Runs an attack beside good clients, and waits until the daemon is as it was before.
