@@ -25,6 +25,16 @@ Feature: Connections
       """
     Then the next answer is 200
 
+  # What a slow client has sent of a long body is kept until its time is up.
+  Scenario: a long body for which there is no memory is sent again later
+    Given a daemon started with --bodies-max-bytes 1000
+    When the client sends a task whose prompt has 20000 characters
+    Then the answer is 503 POOL_UNREADY
+    And the headers hold
+      | Retry-After | 1 |
+    When the client sends a task whose prompt has 10000 characters
+    Then the answer is 202
+
   Scenario: more connections than files are no setting to start with
     When someone starts a daemon with --connections-max 4000000000
     Then it refuses with exit code 2 and a remedy that mentions LimitNOFILE

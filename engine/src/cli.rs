@@ -246,6 +246,10 @@ pub struct ServeArguments {
     #[arg(long, env = "ORCHD_BODY_MAX_BYTES", default_value_t = 1 << 20)]
     pub body_max_bytes: u64,
 
+    /// Bytes of all request bodies that are being read, beyond the first 16 KiB of each; one more is told 503.
+    #[arg(long, env = "ORCHD_BODIES_MAX_BYTES", default_value_t = 256 << 20)]
+    pub bodies_max_bytes: u64,
+
     /// How long a request head may take from its first byte; then 408.
     #[arg(long, env = "ORCHD_HEAD_TIMEOUT_MS", default_value_t = 10_000)]
     pub head_timeout_ms: u64,

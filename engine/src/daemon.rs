@@ -23,6 +23,7 @@ use crate::{
     shard::{self, mailbox::MAILBOX_MAX},
     shared::{
         Shared,
+        bodies::Bodies,
         connections::Connections,
         device::Devices,
         directory::Directory,
@@ -68,6 +69,7 @@ impl Daemon {
         let shared = Arc::new(Shared {
             addr: machine.addr,
             clock: Clock::start(),
+            bodies: Bodies::new(fixed.bodies_max_bytes),
             connections: Connections::new(machine.connections_max),
             directory: Directory::default(),
             sessions: Sessions::new(limits.sessions),

@@ -92,6 +92,8 @@ pub struct Fixed {
     pub shards: u16,
     /// Connections of clients at a time, if fewer than the file limit allows.
     pub connections_max: Option<u64>,
+    /// Bytes of all bodies that are being read.
+    pub bodies_max_bytes: u64,
     /// What this daemon keeps to itself.
     pub data_dir: PathBuf,
     /// What is kept there, and whose signatures count.
@@ -119,6 +121,10 @@ impl Fixed {
             (
                 "connections_max",
                 self.connections_max != other.connections_max,
+            ),
+            (
+                "bodies_max_bytes",
+                self.bodies_max_bytes != other.bodies_max_bytes,
             ),
             ("data_dir", self.data_dir != other.data_dir),
             (
@@ -211,6 +217,7 @@ impl Settings {
                 .connections_max
                 .map(|max| within("connections_max", max))
                 .transpose()?,
+            bodies_max_bytes: arguments.bodies_max_bytes,
             data_dir: data_dir(&arguments)?,
             store: StoreSettings::check(&arguments.store)?,
             runtime_dir: arguments.binding.runtime_dir.clone(),

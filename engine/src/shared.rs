@@ -1,6 +1,7 @@
 //! The only state that several threads touch. Everything else is single-threaded.
 
 pub mod bell;
+pub mod bodies;
 pub mod catalog;
 pub mod connections;
 pub mod device;
@@ -34,6 +35,7 @@ use crate::{
     settings::{Fixed, Limits},
     shard::mailbox::Message,
     shared::{
+        bodies::Bodies,
         connections::Connections,
         device::Devices,
         directory::Directory,
@@ -58,6 +60,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The pools.
     pub snapshot: ArcSwap<Snapshot>,
+    /// How much memory bodies may take while they are read.
+    pub bodies: Bodies,
     /// How many clients are connected.
     pub connections: Connections,
     /// Which shard is home to which task.

@@ -196,7 +196,10 @@ impl Connection {
                 }
                 Event::Body(bytes) => {
                     if let Some(call) = begun {
-                        call.body.extend_from_slice(bytes);
+                        call.take_body(bytes);
+                        if call.is_refused() {
+                            return Ok(begun.take());
+                        }
                     }
                 }
                 Event::Complete => return Ok(begun.take()),

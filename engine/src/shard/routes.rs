@@ -34,6 +34,7 @@ use crate::{
     identity::{Caller, Identity, Scope},
     logs,
     panics::{contain, contained},
+    shared::bodies::Charge,
     trace::TraceId,
 };
 
@@ -85,6 +86,8 @@ pub struct Call {
     pub correlation_id: String,
     /// The caller's own, or a new one.
     pub trace: TraceId,
+    /// What the body takes of the memory that all share.
+    charge: Charge,
     /// How often it moved to another shard.
     pub hops: usize,
     /// Who calls, or why the request goes no further. Decided before the body is read.
@@ -106,9 +109,20 @@ impl Call {
             trace: TraceId::of(request.fields.get("traceparent")),
             request,
             body: Vec::new(),
+            charge: shard.shared.bodies.open(),
             correlation_id,
             hops: 0,
             admitted,
+        }
+    }
+
+    /// Takes more of the body, if there is memory for it. If there is none the call is refused.
+    pub fn take_body(&mut self, bytes: &[u8]) {
+        if self.charge.grow_to((self.body.len() + bytes.len()) as u64) {
+            self.body.extend_from_slice(bytes);
+        } else {
+            let message = "as much of long bodies is being read as may be; send it again later";
+            self.admitted = Err(ApiError::new(Code::PoolUnready, message));
         }
     }
 

@@ -49,6 +49,14 @@ fn send_again(world: &mut World) {
         .holds();
 }
 
+#[when(regex = r"^the client sends a task whose prompt has (\d+) characters$")]
+fn send_long_task(world: &mut World, characters: usize) {
+    let task = json!({"model_ref": "mock", "prompt": "a".repeat(characters), "max_tokens": 4});
+    let request = world.compose("the client", "POST", "/v2/tasks", Some(&task.to_string()));
+    let request = request.holds();
+    world.send(request).holds();
+}
+
 /// A task that has been accepted is called `{task}`, or by the name that the step gives it.
 #[given(regex = r"^(the client|[A-Z][a-z]+) enqueues (?:a task|the task ([a-z]+))$")]
 #[when(regex = r"^(the client|[A-Z][a-z]+) enqueues (?:a task|the task ([a-z]+))$")]

@@ -5,10 +5,13 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What is kept of an answer: enough for its status.
 const KEPT_BYTES: usize = 64;
+/// How often a socket is tried that took nothing.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// An attacker's end of a connection.
 pub(crate) struct Hostile {
@@ -84,13 +87,13 @@ impl Hostile {
         }
     }
 
-    /// Sends all of it, however slowly it is taken.
+    /// Sends all of it, however slowly it is taken, unless it is answered before.
     ///
     /// # Errors
     /// If the connection ends before, or takes nothing for so long.
     pub(crate) fn send_all(&mut self, mut bytes: &[u8], patience: Duration) -> Result<(), Failure> {
         let mut taken_last = Instant::now();
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && self.status().is_none() {
             let count = self.send(bytes);
             bytes = &bytes[count..];
             if count > 0 {
@@ -98,7 +101,8 @@ impl Hostile {
             } else if self.ended.is_some() || taken_last.elapsed() > patience {
                 return Err(Failure("what was sent was not taken".to_owned()));
             } else {
-                std::thread::sleep(Duration::from_millis(1));
+                thread::sleep(LOOK);
+                self.take(KEPT_BYTES);
             }
         }
         Ok(())

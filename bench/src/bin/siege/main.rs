@@ -8,8 +8,10 @@
 mod books;
 mod connections;
 mod footprint;
+mod frames;
 mod good;
 mod hostile;
+mod http2;
 mod pipelines;
 mod readers;
 mod resets;
@@ -62,6 +64,8 @@ enum Scene {
     Pipelines,
     /// Connections that are reset.
     Resets,
+    /// Floods of frames of HTTP/2, and streams without a window.
+    Http2,
 }
 
 impl Scene {
@@ -72,6 +76,7 @@ impl Scene {
             Self::Connections => connections::run(arguments, books),
             Self::Pipelines => pipelines::run(arguments, books),
             Self::Resets => resets::run(arguments, books),
+            Self::Http2 => http2::run(arguments, books),
         }
     }
 }

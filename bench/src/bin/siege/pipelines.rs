@@ -10,6 +10,7 @@ use crate::hostile::Hostile;
 use crate::trial::Trial;
 use orchestratord_bench::Failure;
 use orchestratord_bench::daemon::Daemon;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Connections of each kind.
@@ -20,6 +21,7 @@ const LASTS: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the daemon waits for those who read nothing.
 const WRITE_TIMEOUT_MS: u64 = 2000;
+const LOOK: Duration = Duration::from_millis(2);
 /// Requests in what is sent at a time.
 const BATCH: usize = 256;
 /// Requests that wait for their answers on the connection of one who reads.
@@ -42,12 +44,16 @@ pub(crate) fn run(_: &Arguments, books: &Books) -> Result<(), Failure> {
         let mut others = connect().collect::<Result<Vec<_>, Failure>>()?;
         let until = Instant::now() + LASTS;
         while Instant::now() < until {
-            others.iter_mut().for_each(Pipeline::send);
+            let mut sent: usize = others.iter_mut().map(Pipeline::send).sum();
             for reader in &mut readers {
-                if reader.requests() < reader.answers.count + AHEAD_MAX {
-                    reader.send();
-                }
                 reader.take();
+                if reader.requests() < reader.answers.count + AHEAD_MAX {
+                    sent += reader.send();
+                }
+            }
+            if sent == 0 {
+                // Nobody is helped by an attacker that spins, and on a small machine it is the client.
+                thread::sleep(LOOK);
             }
         }
         take_rest(&mut readers);
@@ -76,10 +82,12 @@ impl Pipeline {
         }
     }
 
-    /// As much as the socket takes, and not more than a batch.
-    fn send(&mut self) {
+    /// As much as the socket takes and not more than a batch; how much that was.
+    fn send(&mut self) -> usize {
         let begun = self.sent % self.batch.len();
-        self.sent += self.hostile.send(&self.batch[begun..]);
+        let count = self.hostile.send(&self.batch[begun..]);
+        self.sent += count;
+        count
     }
 
     fn take(&mut self) {
@@ -93,7 +101,7 @@ impl Pipeline {
         let give_up = Instant::now() + PATIENCE;
         while self.hostile.ended.is_none() && Instant::now() < give_up {
             self.hostile.send(b"\r\n");
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(LOOK);
         }
     }
 
@@ -108,7 +116,7 @@ fn take_rest(readers: &mut [Pipeline]) {
     let owed = |reader: &Pipeline| reader.answers.count < reader.requests();
     while readers.iter().any(owed) && Instant::now() < give_up {
         readers.iter_mut().for_each(Pipeline::take);
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(LOOK);
     }
 }
 

@@ -2,10 +2,12 @@
 //! their bodies.
 //!
 //! A connection that never began a request is closed without a word; whoever has begun one is told 408.
-//! All of that happens at the timeouts, however many they are.
+//! All of that happens at the timeouts, however many they are. Bodies that are long and never end are
+//! kept until then, as many as there is memory for; the others are told 503.
 
 use crate::Arguments;
 use crate::books::Books;
+use crate::footprint::Footprint;
 use crate::hostile::{End, Hostile};
 use crate::trial::Trial;
 use orchestratord_bench::Failure;
@@ -20,6 +22,13 @@ const TIMEOUT: Duration = Duration::from_millis(2000);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// From each byte of a slow one to the next.
 const DRIP: Duration = Duration::from_millis(100);
+/// What the daemon may keep of long bodies, and how long each of them is.
+const BODIES_BYTES: usize = 32 << 20;
+const BODY_BYTES: usize = 1 << 20;
+/// Connections with a long body: they would take eight times as much.
+const LONG_BODIES: usize = 8 * BODIES_BYTES / BODY_BYTES;
+/// Memory that may be used beside it: what is copied as bodies grow, and what clients take meanwhile.
+const BESIDE_BYTES: u64 = 64 << 20;
 /// Where the silence begins, in each way to be slow.
 const WAYS: [Way; 3] = [
     Way {
@@ -58,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments, books: &Books) -> Result<(), Failure> {
         format!("--head-timeout-ms={timeout_ms}"),
         format!("--body-timeout-ms={timeout_ms}"),
         format!("--idle-timeout-ms={timeout_ms}"),
+        format!("--bodies-max-bytes={BODIES_BYTES}"),
     ])?;
     let trial = Trial::of(daemon, books)?;
     trial.attack(|addr| {
@@ -66,8 +76,56 @@ pub(crate) fn run(arguments: &Arguments, books: &Books) -> Result<(), Failure> {
         for (way, of_it) in &besiegers {
             report(way, of_it, books);
         }
-        Ok(())
+        drop(besiegers);
+        long_bodies(&trial, books)
     })
+}
+
+/// Bodies that lack their last byte.
+fn long_bodies(trial: &Trial<'_>, books: &Books) -> Result<(), Failure> {
+    let before = Footprint::of(trial.process())?;
+    let head = format!(
+        "POST /v2/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {BODY_BYTES}\r\n\r\n"
+    );
+    let body = vec![b' '; BODY_BYTES - 1];
+    let begin = |_| {
+        let mut hostile = Hostile::connect(trial.addr())?;
+        hostile.send_all(head.as_bytes(), PATIENCE)?;
+        // Whoever is told 503 is read no further, and may be cut off before it hears of it.
+        let _ = hostile.send_all(&body, PATIENCE);
+        Ok(hostile)
+    };
+    let bodies = (0..LONG_BODIES).map(begin);
+    let mut bodies = bodies.collect::<Result<Vec<_>, Failure>>()?;
+    let kept = Footprint::of(trial.process())?.resident_bytes;
+    let give_up = Instant::now() + TIMEOUT + PATIENCE;
+    while bodies.iter().any(|it| it.ended.is_none()) && Instant::now() < give_up {
+        bodies
+            .iter_mut()
+            .for_each(|hostile| hostile.take(usize::MAX));
+        thread::sleep(DRIP);
+    }
+    let told = |status| {
+        bodies
+            .iter()
+            .filter(|it| it.status() == Some(status))
+            .count()
+    };
+    let (refused, slow) = (told(503), told(408));
+    println!("  long bodies   {LONG_BODIES} connections, {refused} told 503, {slow} told 408");
+    books.expect(
+        refused + slow == LONG_BODIES && refused > 0 && slow > 0,
+        || format!("of {LONG_BODIES} long bodies {refused} were told 503, {slow} 408"),
+    );
+    let bytes_max = before.resident_bytes + BODIES_BYTES as u64 + BESIDE_BYTES;
+    books.expect(kept <= bytes_max, || {
+        format!(
+            "{} MiB are kept for long bodies",
+            (kept - before.resident_bytes) >> 20
+        )
+    });
+    Ok(())
 }
 
 type Besiegers = Vec<(&'static Way, Vec<Hostile>)>;

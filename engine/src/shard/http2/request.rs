@@ -54,7 +54,7 @@ pub(super) fn head(
     Request::from_parts(&parts, fields, limits)
 }
 
-/// Reads the body to its end.
+/// Reads the body to its end, or until there is no memory for it.
 pub(super) async fn body(
     common: &Common,
     call: &mut Call,
@@ -71,7 +71,10 @@ pub(super) async fn body(
         if length as u64 > body_max {
             return Err(Refusal::BODY_TOO_LONG.into());
         }
-        call.body.extend_from_slice(&bytes);
+        call.take_body(&bytes);
+        if call.is_refused() {
+            return Ok(());
+        }
         if turn.is_none() && length >= WINDOW_BYTES as usize {
             turn = Some(turn_at_long_bodies(common, &mut timer).await?);
         }

@@ -12,10 +12,12 @@ use futures_lite::{AsyncRead as _, AsyncWrite as _};
 use glommio::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::shard::connection::READ_BYTES;
+
 /// Bytes that a connection takes from its socket before the shard's others have their turn. `h2` reads
 /// for as long as there is something, and a client that sends without a pause must not have the shard
 /// to itself.
-const TURN_BYTES: usize = 64 * 1024;
+const TURN_BYTES: usize = READ_BYTES;
 
 /// A socket and what was read from it too early.
 pub(super) struct Wire {
