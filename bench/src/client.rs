@@ -20,6 +20,8 @@ pub struct Client {
     stream: TcpStream,
     http: client::Connection,
     host: String,
+    /// The key that is shown.
+    key: Option<String>,
     buffer: Vec<u8>,
 }
 
@@ -59,8 +61,16 @@ impl Client {
                 ..Limits::default()
             }),
             host: addr.to_string(),
+            key: None,
             buffer: vec![0; 64 * 1024],
         })
+    }
+
+    /// The same, showing this key.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
     }
 
     /// Submits a task.
@@ -198,15 +208,14 @@ impl Client {
         mut take: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<u16, Failure> {
         let mut out = Vec::new();
+        let content = (!body.is_empty()).then_some(("Content-Type", "application/json"));
+        let key = self.key.as_deref().map(|key| ("X-API-Key", key));
+        let fields: Vec<_> = content.into_iter().chain(key).collect();
         let request = Request {
             method,
             target,
             host: &self.host,
-            fields: if body.is_empty() {
-                &[]
-            } else {
-                &[("Content-Type", "application/json")]
-            },
+            fields: &fields,
         };
         self.http.request(&request, body, &mut out);
         self.stream
