@@ -51,6 +51,7 @@ fn a_floor_imports_only_floors_below_it() {
     check("sched", &[]);
     check("gpu", &["http"]);
     check("engine", &["http", "sched", "gpu"]);
+    check("engine/fuzz", &["http", "gpu", "engine"]);
     check("bench", &["http", "sched", "gpu"]);
     check("features", &[]);
 }

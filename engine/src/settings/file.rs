@@ -17,7 +17,7 @@ use super::{
 use crate::control::bind::{ID_LENGTH_MAX, POOLS_MAX, is_id};
 
 /// What a file says.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct File {
     /// Its keys.
     pub entries: Vec<Entry>,
@@ -54,14 +54,23 @@ pub fn read(path: &Path, keys: &[String]) -> Result<File, StartError> {
     })
 }
 
+/// What is wrong with a file.
 #[derive(Debug, PartialEq, Eq)]
-struct Wrong {
-    line: usize,
-    what: String,
-    remedy: String,
+pub struct Wrong {
+    /// Where, counted from 1.
+    pub line: usize,
+    /// One sentence.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
-fn parse(text: &str, keys: &[String]) -> Result<File, Wrong> {
+/// What a file with this text says, whose keys are these.
+///
+/// # Errors
+///
+/// The first thing that is wrong with it.
+pub fn parse(text: &str, keys: &[String]) -> Result<File, Wrong> {
     let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
     let malformed = |error: &toml::de::Error| Wrong {
         line: error.span().map_or(1, |span| line_of(span.start)),

@@ -39,7 +39,19 @@ pub fn read() -> Result<Cli, StartError> {
     let Some(path) = file_of(&matches) else {
         return Ok(from(&matches));
     };
-    layer(arguments, &matches, &path)
+    let file = file::read(&path, &keys())?;
+    layer(arguments, &matches, &path, file)
+}
+
+/// What a process is told whose command line is empty, by this file of this path.
+///
+/// # Errors
+///
+/// When a key of it is not what its flag takes.
+pub fn of_file(path: &Path, file: File) -> Result<Cli, StartError> {
+    let arguments = vec![OsString::from("orchestratord")];
+    let matches = Cli::command().get_matches_from(&arguments);
+    layer(arguments, &matches, path, file)
 }
 
 /// The file that is to be read, for commands that serve or check.
@@ -63,9 +75,9 @@ fn layer(
     mut arguments: Vec<OsString>,
     matches: &ArgMatches,
     path: &Path,
+    File { entries, pools }: File,
 ) -> Result<Cli, StartError> {
     let command = daemon_flags();
-    let File { entries, pools } = file::read(path, &keys(&command))?;
     let serving = serving(matches).unwrap_or(matches);
     let said = |id: &str| {
         let source = serving.value_source(id);
@@ -105,8 +117,9 @@ pub(super) fn in_files(command: &Clap) -> impl Iterator<Item = &clap::Arg> {
     flags.filter(|flag| !NOT_IN_FILES.contains(&flag.get_id().as_str()))
 }
 
-fn keys(command: &Clap) -> Vec<String> {
-    in_files(command)
+/// The keys that a file may have.
+pub fn keys() -> Vec<String> {
+    in_files(&daemon_flags())
         .map(|flag| flag.get_id().to_string())
         .collect()
 }
@@ -156,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_flag_is_a_key_of_the_file() {
-        let keys = keys(&daemon_flags());
+        let keys = keys();
         for key in [
             "addr",
             "slots",

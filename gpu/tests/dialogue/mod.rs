@@ -66,20 +66,21 @@ pub(crate) fn tell(exchange: &mut Exchange, answer: &[u8], cuts: &[usize]) -> Ve
 }
 
 /// The events in words, and what becomes of the connection if the engine closes it where it has to.
-pub(crate) fn finish(mut told: Vec<Event>, mut exchange: Exchange) -> Vec<String> {
+pub(crate) fn finish(told: Vec<Event>, exchange: Exchange) -> Vec<String> {
+    let (told, is_open) = close(told, exchange);
+    let connection = if is_open { "open" } else { "closed" };
+    let words = told.iter().map(word).chain([connection.to_owned()]);
+    words.collect()
+}
+
+/// All events, and whether the connection is open, if the engine closes it where it has to.
+pub(crate) fn close(mut told: Vec<Event>, mut exchange: Exchange) -> (Vec<Event>, bool) {
     if !exchange.is_over() {
         exchange.receive_end(&mut |event| told.push(event));
     }
     assert!(exchange.is_over(), "nothing is left to come");
     check_order(&told);
-    let connection = exchange.into_connection();
-    let connection = if connection.is_some() {
-        "open"
-    } else {
-        "closed"
-    };
-    let words = told.iter().map(word).chain([connection.to_owned()]);
-    words.collect()
+    (told, exchange.into_connection().is_some())
 }
 
 /// Started once, tokens, then the end; or a fault, after which there is nothing.
