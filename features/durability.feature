@@ -210,6 +210,71 @@ Feature: Durability
     When the client reads /v2/tasks/{task}/events
     Then the client has seen a stream in order
 
+  Scenario: while the disk fails a stream goes on, and its end is written when the disk works again
+    Given a daemon started with --slots 1 --mock-tokens-per-s 20
+    And the client enqueues the task first
+      | max_tokens | 30 |
+    And Ann opens /v2/tasks/{first}/events
+    And Ann has received 1 token
+    When the daemon's disk takes nothing
+    And the client enqueues tasks until one is answered 500
+    Then the answer is 500 INTERNAL
+    When the client sends GET /readyz
+    Then the answer is 503 POOL_UNREADY
+    And the metric store_ready comes to 0
+    When Ann reads on to the end
+    Then Ann has seen a stream in order
+    And each end event of Ann holds
+      | tokens_out | 30 |
+    When the daemon's disk has room again
+    Then the metric store_ready comes to 1
+    When the client sends GET /readyz
+    Then the answer is 200
+    When the daemon is killed
+    And the daemon is started again with --slots 1
+    And the client sends GET /v2/tasks/{first}
+    Then the body holds
+      | state      | "completed" |
+      | tokens_out | 30          |
+
+  Scenario: what a damaged file still holds goes on, and what it has lost is named
+    Given a daemon started with --slots 1 --mock-tokens-per-s 20
+    And the client enqueues the task lost
+      | max_tokens | 3 |
+    And the client reads /v2/tasks/{lost}/events
+    And the client enqueues the task first
+      | max_tokens | 5000 |
+    And Ann opens /v2/tasks/{first}/events
+    And Ann has received 1 token
+    And the client enqueues the task second
+      | max_tokens | 4 |
+    When the daemon is killed
+    And a bit flips wherever the store's file tells of {lost}
+    And the daemon is started again with --slots 1
+    And Ben reads /v2/tasks/{second}/events
+    Then Ben has seen a stream in order
+    And each end event of Ben holds
+      | tokens_out | 4 |
+    When the client sends GET /v2/tasks/{first}
+    Then the body holds
+      | error | "WORKER_RESET" |
+    When the client sends GET /v2/tasks/{lost}
+    Then the answer is 404 TASK_NOT_FOUND
+    And a line of the log comes to hold
+      | event   | "store_damaged" |
+      | damaged | a text          |
+    And a line of the log comes to hold
+      | event | "record_lost"   |
+      | table | "task_outcomes" |
+      | key   | {lost}          |
+
+  Scenario: a file that can't be recognised is left to the operator
+    Given a daemon
+    When the daemon is killed
+    And the store's file is cut off after 100 bytes
+    And someone starts a daemon with --slots 1
+    Then it refuses with exit code 2 and a remedy that mentions a backup
+
   Scenario: where nobody waits for the disk, a daemon that stops in order has written all the same
     Given a daemon started with --durability async
     And the client enqueues a task

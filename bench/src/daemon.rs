@@ -86,7 +86,7 @@ impl Daemon {
     pub fn start_in(data: &Path, program: &Path, arguments: &[String]) -> Result<Self, Failure> {
         let mut command = Command::new(program);
         command.args(["--log", "warn"]).args(arguments);
-        Self::run(command, data)
+        Self::start_as(command, data)
     }
 
     /// The same; all that it does is logged to this file, in this format: `json` or `pretty`.
@@ -105,10 +105,14 @@ impl Daemon {
             .args(["--log", "info", "--log-format", format])
             .args(arguments)
             .stderr(log);
-        Self::run(command, data)
+        Self::start_as(command, data)
     }
 
-    fn run(mut command: Command, data: &Path) -> Result<Self, Failure> {
+    /// Starts it by this command, which is given an address and the folder of its data.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_as(mut command: Command, data: &Path) -> Result<Self, Failure> {
         let mut child = command
             .args(["--addr", "127.0.0.1:0", "--data-dir"])
             .arg(data)

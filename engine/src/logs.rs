@@ -553,15 +553,15 @@ pub fn store_damaged(damaged: &Path) {
 
 /// Records of a table of a damaged store can't be read.
 pub fn table_damaged(table: &str, records: Option<u64>, read: usize, older: usize) {
-    let lost = records.map(|had| had.saturating_sub((read + older) as u64));
+    let unread = records.map(|had| had.saturating_sub(read as u64));
     error!(
         event = "table_damaged",
         table,
         records,
         read,
+        unread,
         older,
-        lost,
-        human = "Records of the store are lost, or are there only as they were before they were last written.",
+        human = "Records of the store can't be read: they are lost, or there as they were one commit before.",
     );
 }
 

@@ -184,7 +184,7 @@ impl<'f> Pages<'f> {
         let are_all = match table.root {
             None => true,
             Some(root) => self.walk(root, table.widths, &mut |key, value| {
-                drop(found.insert(key.to_vec(), value.to_vec()));
+                found.insert(key.to_vec(), value.to_vec());
             })?,
         };
         Ok(Rows { found, are_all })

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::thread;
 
 use cucumber::gherkin::Step;
@@ -133,9 +134,44 @@ fn fill_disk(world: &mut World) {
     daemon.limit_files(Some(FULL_DISK_BYTES)).holds();
 }
 
+/// Not even a line of the log.
+#[when("the daemon's disk takes nothing")]
+fn stop_disk(world: &mut World) {
+    world.daemon().holds().limit_files(Some(0)).holds();
+}
+
 #[when("the daemon's disk has room again")]
 fn empty_disk(world: &mut World) {
     world.daemon().holds().limit_files(None).holds();
+}
+
+fn store(world: &World) -> PathBuf {
+    world.dir.path().join("data/store.redb")
+}
+
+#[when(regex = r"^a bit flips wherever the store's file tells of (.+)$")]
+fn flip_bits(world: &mut World, word: String) {
+    let word = world.fill(&word).holds().into_bytes();
+    let mut file = fs::read(store(world)).holds();
+    let mut from = 0;
+    let mut next = |file: &[u8]| {
+        let place = file[from..].windows(word.len()).position(|it| it == word)?;
+        from += place + word.len();
+        Some(from - 1)
+    };
+    let mut flips = 0;
+    while let Some(at) = next(&file) {
+        file[at] ^= 1;
+        flips += 1;
+    }
+    (flips > 0).then_some(()).ok_or("it tells of none").holds();
+    fs::write(store(world), file).holds();
+}
+
+#[when(regex = r"^the store's file is cut off after (\d+) bytes$")]
+fn cut_store(world: &mut World, bytes: u64) {
+    let file = fs::File::options().write(true).open(store(world)).holds();
+    file.set_len(bytes).holds();
 }
 
 #[when("the daemon receives SIGTERM")]

@@ -1,0 +1,124 @@
+//! Callers that submit tasks, read them, cancel them and leave them alone.
+
+use orchestratord_bench::Failure;
+use orchestratord_bench::client::Client;
+use orchestratord_sched::prng::Prng;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use crate::books::{Books, Known, unix_ms};
+
+/// Callers that submit side by side.
+const CALLERS: u64 = 6;
+
+/// What callers share.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    books: Mutex<Books>,
+    /// Whether the disk may be failing.
+    pub(crate) is_faulty: AtomicBool,
+    /// Whether the daemon is killed now.
+    pub(crate) is_dying: AtomicBool,
+}
+
+impl Load {
+    pub(crate) fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.books
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    pub(crate) fn into_books(self) -> Books {
+        self.books
+            .into_inner()
+            .unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    /// Calls the daemon from all sides while `meanwhile` lasts, which kills it.
+    pub(crate) fn during<T>(
+        &self,
+        addr: SocketAddr,
+        seed: u64,
+        meanwhile: impl FnOnce() -> T,
+    ) -> T {
+        self.is_dying.store(false, Relaxed);
+        thread::scope(|scope| {
+            for caller in 0..CALLERS {
+                let whim = Prng::new(seed << 8 ^ caller, "callers");
+                scope.spawn(move || self.call(addr, whim));
+            }
+            meanwhile()
+        })
+    }
+
+    /// One task after the other, until the daemon is gone.
+    fn call(&self, addr: SocketAddr, mut whim: Prng) {
+        let Err(failure) = self.every_task(addr, &mut whim);
+        if !self.is_dying.load(Relaxed) {
+            self.books()
+                .breach(format!("the daemon hung up: {failure}"));
+        }
+    }
+
+    /// An error is the end of the daemon.
+    fn every_task(&self, addr: SocketAddr, whim: &mut Prng) -> Result<Infallible, Failure> {
+        let mut client = Client::connect(addr)?;
+        loop {
+            self.one_task(&mut client, whim)?;
+        }
+    }
+
+    fn one_task(&self, client: &mut Client, whim: &mut Prng) -> Result<(), Failure> {
+        let tokens = whim.within(1..=40);
+        let was_faulty = self.is_faulty.load(Relaxed);
+        let task = json!({
+            "model_ref": "mock",
+            "prompt": "Once upon a time",
+            "max_tokens": tokens,
+            "priority": if whim.chance(0.3) { "batch" } else { "interactive" },
+        });
+        let (status, answer) = client.post("/v2/tasks", task.to_string().as_bytes())?;
+        let Some(id) = answer["task_id"].as_str().filter(|_| status == 202) else {
+            self.refused(status, &answer, was_faulty);
+            thread::sleep(Duration::from_millis(2));
+            return Ok(());
+        };
+        self.books().accept(id, tokens);
+        match whim.within(0..=9) {
+            0..=1 => {
+                let (status, answer) = client.post(&format!("/v2/tasks/{id}/cancel"), b"")?;
+                match status {
+                    204 => self.books().note(id, Known::Canceled(unix_ms())),
+                    _ => self.refused(status, &answer, was_faulty),
+                }
+            }
+            2..=6 => {
+                let (event, data) = client.last_event(&format!("/v2/tasks/{id}/events"))?;
+                let error = (event == "error").then(|| data["code"].clone());
+                self.books().note(id, Known::Ended(error, unix_ms()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A queue may be full, and a disk that fails is told as what it is.
+    fn refused(&self, status: u16, answer: &Value, was_faulty: bool) {
+        let message = answer["message"].as_str().unwrap_or_default();
+        let is_faulty = was_faulty || self.is_faulty.load(Relaxed);
+        match status {
+            429 => {}
+            500 | 503 if message.contains("disk") && is_faulty => self.books().refusals += 1,
+            503 if !message.contains("disk") => {}
+            _ => {
+                let breach = format!("it was answered {status}: {answer}");
+                self.books().breach(breach);
+            }
+        }
+    }
+}
