@@ -16,6 +16,12 @@ use crate::books::{Books, Known, unix_ms};
 /// Callers that submit side by side.
 const CALLERS: u64 = 6;
 
+/// Most prompts are short, and some take more than a page of the store.
+fn length(whim: &mut Prng) -> usize {
+    let most = if whim.chance(0.2) { 1000 } else { 10 };
+    usize::try_from(whim.within(1..=most)).unwrap_or(1)
+}
+
 /// What callers share.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
@@ -75,10 +81,11 @@ impl Load {
 
     fn one_task(&self, client: &mut Client, whim: &mut Prng) -> Result<(), Failure> {
         let tokens = whim.within(1..=40);
+        let prompt = "Once upon a time. ".repeat(length(whim));
         let was_faulty = self.is_faulty.load(Relaxed);
         let task = json!({
             "model_ref": "mock",
-            "prompt": "Once upon a time",
+            "prompt": prompt,
             "max_tokens": tokens,
             "priority": if whim.chance(0.3) { "batch" } else { "interactive" },
         });

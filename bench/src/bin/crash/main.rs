@@ -158,7 +158,7 @@ fn command(program: &Path) -> Command {
         "--mock-first-token-ms=3",
         "--mock-tokens-per-s=1000",
         "--outcomes-max=1000000",
-        "--artifacts-bytes-max=4194304",
+        "--artifacts-bytes-max=16777216",
         "--transcripts=full",
     ]);
     command

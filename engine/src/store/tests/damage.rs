@@ -177,3 +177,29 @@ fn of_a_file_that_is_cut_off_the_beginning_goes_on() {
         assert!(error.remedy.contains("backup"), "{error}");
     }
 }
+
+/// `cargo test -p orchestratord --lib -- --ignored --nocapture a_large_store`
+#[test]
+#[ignore = "prints a figure, and holds nobody to it"]
+fn how_long_a_look_at_a_large_store_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        retention: Retention {
+            bytes_max: 1 << 30,
+            count_max: 1 << 20,
+            ..settings().retention
+        },
+        ..settings()
+    };
+    let (store, running, _) = start(dir.path(), settings).unwrap();
+    for number in 0..100 {
+        put(&store, &format!("{number} {}", "x".repeat(1 << 20))).unwrap();
+    }
+    running.close();
+    drop(store);
+    let path = dir.path().join(FILE);
+    let began = std::time::Instant::now();
+    super::super::salvage::make_sound(&path).unwrap();
+    let (took, bytes) = (began.elapsed(), fs::metadata(&path).unwrap().len());
+    println!("{} MiB, looked at in {took:?}", bytes >> 20);
+}
