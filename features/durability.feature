@@ -266,7 +266,7 @@ Feature: Durability
     And a line of the log comes to hold
       | event | "record_lost"   |
       | table | "task_outcomes" |
-      | key   | {lost}          |
+      | key   | "{lost}"        |
 
   Scenario: a file that can't be recognised is left to the operator
     Given a daemon

@@ -280,7 +280,7 @@ fn has_sound_layout(head: &[u8], len: u64) -> Option<bool> {
             && (page, region_header, region) == (PAGE_BYTES, 0, REGION_PAGES)
             && pages > 0
             && (1 + pages) * PAGE_BYTES <= len
-            && len % PAGE_BYTES == 0,
+            && len.is_multiple_of(PAGE_BYTES),
     )
 }
 

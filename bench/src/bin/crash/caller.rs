@@ -16,9 +16,14 @@ use crate::books::{Books, Known, unix_ms};
 /// Callers that submit side by side.
 const CALLERS: u64 = 6;
 
-/// Most prompts are short, and some take more than a page of the store.
-fn length(whim: &mut Prng) -> usize {
-    let most = if whim.chance(0.2) { 1000 } else { 10 };
+/// Most prompts are short, and some take more than a page of the store. A store has room of its own for what comes and goes: that its
+/// disk is full is met by what needs more.
+fn length(whim: &mut Prng, is_faulty: bool) -> usize {
+    let most = match whim.chance(0.2) {
+        false => 10,
+        true if is_faulty => 10_000,
+        true => 1000,
+    };
     usize::try_from(whim.within(1..=most)).unwrap_or(1)
 }
 
@@ -81,8 +86,8 @@ impl Load {
 
     fn one_task(&self, client: &mut Client, whim: &mut Prng) -> Result<(), Failure> {
         let tokens = whim.within(1..=40);
-        let prompt = "Once upon a time. ".repeat(length(whim));
         let was_faulty = self.is_faulty.load(Relaxed);
+        let prompt = "Once upon a time. ".repeat(length(whim, was_faulty));
         let task = json!({
             "model_ref": "mock",
             "prompt": prompt,
