@@ -381,8 +381,8 @@ fn unusable(path: &Path, Fault(error): &Fault) -> StartError {
              directory with --data-dir"
         }
         _ => {
-            "put a backup in its place, or move it away: the daemon then starts with an empty \
-             catalog and no artifacts; or name another directory with --data-dir"
+            "put a backup in its place, or move it away: the daemon then starts with no tasks, an \
+             empty catalog and no artifacts; or name another directory with --data-dir"
         }
     };
     StartError::new(format!("the store {shown} can't be used: {error}"), remedy)
@@ -462,10 +462,8 @@ impl Keeper {
                 if self.store.failed.fetch_add(1, Relaxed) == 0 {
                     logs::store_failed(&error, batch.len());
                 }
-                let owed = self.undo(batch);
-                let room = GATHERED_MAX.min(owed.len());
-                let mut owed = owed.into_iter();
-                self.owed = owed.by_ref().take(room).collect();
+                let mut owed = self.undo(batch).into_iter();
+                self.owed = owed.by_ref().take(GATHERED_MAX).collect();
                 owed.for_each(|end| self.store.drop_end(Some(end)));
             }
             // What brought it about is not tried again.

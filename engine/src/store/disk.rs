@@ -102,6 +102,7 @@ impl<F: StorageBackend> StorageBackend for Disk<F> {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        // Asked for when the file is opened, and not within a commit.
         if offset == 0 {
             self.lead(&self.head.lock())?;
         }

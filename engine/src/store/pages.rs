@@ -7,19 +7,22 @@
 //!
 //! Only reads. Knows nothing of what our tables mean.
 
-use std::{collections::BTreeMap, fs::File, io, ops::Range, os::unix::fs::FileExt as _};
+mod head;
+mod node;
+
+use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt as _};
 
 use xxhash_rust::xxh3::xxh3_128;
+
+pub use self::head::{Commit, Head};
+use self::node::{Node, u32_at, u64_at, u128_at};
 
 const PAGE_BYTES: u64 = 4096;
 /// Pages of the first order in a region: redb makes no other.
 const REGION_PAGES: u64 = 1 << 20;
 /// The largest page is a region.
 const ORDER_MAX: u64 = 20;
-const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 const HEAD_BYTES: usize = 320;
-const SLOTS: [Range<usize>; 2] = [64..192, 192..320];
-const FORMAT_VERSION: u8 = 3;
 
 /// A B-tree: where its root is, what that hashes to, and how many rows it has.
 #[derive(Clone, Copy, Debug)]
@@ -45,14 +48,6 @@ pub struct Table {
     widths: Widths,
 }
 
-/// What one commit has made of the store.
-#[derive(Clone, Copy, Debug)]
-pub struct Commit {
-    number: u64,
-    tables: Option<Root>,
-    system: Option<Root>,
-}
-
 /// What was found of a tree.
 #[derive(Debug, Default)]
 pub struct Rows {
@@ -69,17 +64,6 @@ pub struct Tables {
     pub found: BTreeMap<String, Table>,
     /// Whether that is all.
     pub are_all: bool,
-}
-
-/// What the head of the file says.
-#[derive(Debug)]
-pub struct Head {
-    /// The last commit, unless the head is damaged there.
-    pub newest: Option<Commit>,
-    /// The one before, of whose pages the last one has overwritten none.
-    pub older: Option<Commit>,
-    /// Whether redb would open the file, and take the newest commit for the newest.
-    is_sound: bool,
 }
 
 /// The file.
@@ -242,64 +226,6 @@ impl<'f> Pages<'f> {
     }
 }
 
-impl Head {
-    fn parse(bytes: &[u8], len: u64) -> Option<Self> {
-        let flags = *bytes.get(MAGIC.len())?;
-        let [is_second, needs_recovery, is_two_phase] = [1, 2, 4].map(|flag| flags & flag != 0);
-        let [first, second] = SLOTS.map(|slot| bytes.get(slot).and_then(Commit::parse));
-        let (primary, secondary) = match is_second {
-            false => (first, second),
-            true => (second, first),
-        };
-        let number = |commit: Option<Commit>| commit.map(|commit| commit.number);
-        let is_newer = primary.is_some() && number(secondary) > number(primary);
-        let (newest, older, is_told) = match (is_newer, needs_recovery && is_two_phase) {
-            (false, _) => (primary, secondary, true),
-            // The second phase has not been reached: nobody was told of the newer one.
-            (true, true) => (primary, None, true),
-            // redb looks for the newer one if it has not been closed.
-            (true, false) => (secondary, primary, needs_recovery),
-        };
-        let both = primary.is_some() && secondary.is_some();
-        Some(Self {
-            newest,
-            older,
-            is_sound: both && is_told && has_sound_layout(bytes, len)?,
-        })
-    }
-}
-
-/// Whether redb, which takes these fields for granted, finds its way with them.
-fn has_sound_layout(head: &[u8], len: u64) -> Option<bool> {
-    let number = |at| u32_at(head, at).map(u64::from);
-    let (page, region_header, region) = (number(12)?, number(16)?, number(20)?);
-    let (full, trailing) = (number(24)?, number(28)?);
-    let pages = full * REGION_PAGES + trailing;
-    Some(
-        head.starts_with(MAGIC)
-            && (page, region_header, region) == (PAGE_BYTES, 0, REGION_PAGES)
-            && pages > 0
-            && (1 + pages) * PAGE_BYTES <= len
-            && len.is_multiple_of(PAGE_BYTES),
-    )
-}
-
-impl Commit {
-    fn parse(slot: &[u8]) -> Option<Self> {
-        let (said, checksum) = slot.split_at_checked(112)?;
-        let is_whole = xxh3_128(said).to_le_bytes() == checksum && said[0] == FORMAT_VERSION;
-        let root = |is_there: u8, at: usize| match is_there {
-            0 => None,
-            _ => Root::parse(&said[at..]),
-        };
-        is_whole.then(|| Self {
-            number: u64_at(said, 104).unwrap_or_default(),
-            tables: root(said[1], 8),
-            system: root(said[2], 40),
-        })
-    }
-}
-
 impl Root {
     fn parse(bytes: &[u8]) -> Option<Self> {
         Some(Self {
@@ -331,116 +257,4 @@ impl Table {
         };
         (definition[0] == ONE_VALUE_A_KEY).then_some(table)
     }
-}
-
-enum Node<'p> {
-    Leaf(Leaf<'p>),
-    Branch(Branch<'p>),
-}
-
-/// Rows: where keys end, where values end, keys, values; the ends only of what is not all of one width.
-struct Leaf<'p> {
-    page: &'p [u8],
-    widths: Widths,
-    count: usize,
-}
-
-/// Children, one more than keys: checksums, pages, where keys end if not all are of one width, keys.
-struct Branch<'p> {
-    page: &'p [u8],
-    key_width: Option<usize>,
-    count: usize,
-}
-
-impl<'p> Node<'p> {
-    /// An empty one is none: redb writes none.
-    fn parse(page: &'p [u8], widths: Widths) -> Option<Self> {
-        let count = u16::from_le_bytes([*page.get(2)?, *page.get(3)?]).into();
-        let key_width = widths.key;
-        match page[0] {
-            _ if count == 0 => None,
-            1 => Some(Self::Leaf(Leaf {
-                page,
-                widths,
-                count,
-            })),
-            2 => Some(Self::Branch(Branch {
-                page,
-                key_width,
-                count,
-            })),
-            _ => None,
-        }
-    }
-}
-
-impl<'p> Leaf<'p> {
-    fn ends(width: Option<usize>, count: usize) -> usize {
-        width.map_or(4 * count, |_| 0)
-    }
-
-    fn key_end(&self, at: usize) -> Option<usize> {
-        let Widths { key, value } = self.widths;
-        let keys = 4 + Self::ends(key, self.count) + Self::ends(value, self.count);
-        match key {
-            Some(width) => Some(keys + width * at),
-            None if at == 0 => Some(keys),
-            None => u32_at(self.page, 4 * at).map(|end| end as usize),
-        }
-    }
-
-    fn value_end(&self, at: usize) -> Option<usize> {
-        let values = self.key_end(self.count)?;
-        match self.widths.value {
-            Some(width) => Some(values + width * at),
-            None if at == 0 => Some(values),
-            None => {
-                let ends = Self::ends(self.widths.key, self.count);
-                u32_at(self.page, ends + 4 * at).map(|end| end as usize)
-            }
-        }
-    }
-
-    fn row(&self, at: usize) -> Option<(&'p [u8], &'p [u8])> {
-        let key = self.page.get(self.key_end(at)?..self.key_end(at + 1)?)?;
-        let value = self
-            .page
-            .get(self.value_end(at)?..self.value_end(at + 1)?)?;
-        Some((key, value))
-    }
-
-    fn end(&self) -> Option<usize> {
-        self.value_end(self.count)
-    }
-}
-
-impl Branch<'_> {
-    fn child(&self, at: usize) -> Option<Root> {
-        let children = self.count + 1;
-        Some(Root {
-            checksum: u128_at(self.page, 8 + 16 * at)?,
-            page: u64_at(self.page, 8 + 16 * children + 8 * at)?,
-            rows: 0,
-        })
-    }
-
-    fn end(&self) -> Option<usize> {
-        let keys = 8 + 24 * (self.count + 1);
-        match self.key_width {
-            Some(width) => Some(keys + width * self.count),
-            None => u32_at(self.page, keys + 4 * (self.count - 1)).map(|end| end as usize),
-        }
-    }
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
-    Some(u128::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

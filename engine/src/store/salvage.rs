@@ -1,16 +1,16 @@
 //! What is done about a store's file that is damaged: what can be read goes on.
 //!
-//! A bit flips, a file is cut off, a disk loses its power within a write. redb then opens a file not at all, or as it was a
-//! commit ago, and doesn't say so: tasks that were accepted last would be gone, and those that ended last would run again.
-//! So every page is looked at before redb opens the file, at every start ([`super::pages`]). If one is
-//! wrong, a new store is made of the records that can be read, those of the last commit, and for lost ones
-//! those of the commit before. The damaged file stays beside it under another name, for whoever wants to look.
+//! A bit flips, a file is cut off, a disk loses its power within a write. redb then refuses the file, or falls back
+//! in silence to the commit before, in which the last tasks had not been accepted and the last ends had not
+//! come. So every page is looked at before redb opens the file, at every start ([`super::pages`]). If one is
+//! wrong, a new store is made of the records that can be read: those of the last commit, and in place of lost
+//! ones those of the commit before. The damaged file stays beside it under another name, for whoever wants to look.
 //!
-//! Nothing is begun twice for that. A promise goes on only if the last commit has it, and can tell that its text had not begun;
-//! if not, it is marked as begun, and ends with an error ([`super::recovery`]). What is lost
-//! is told in the log, by its id where that is known.
+//! Nothing is begun twice for that. A promise goes on only if the last commit has it, and if that tells that its
+//! text had not begun; otherwise it is marked as begun, and ends with an error ([`super::recovery`]). What is
+//! lost is told in the log, by its id where another record names it.
 //!
-//! A file in which nothing at all can be recognised may be another program's, or a newer format. That is the
+//! A file in which no commit can be recognised may be another program's, or of a newer format. That is the
 //! operator's to judge: the daemon refuses to start and says what to do.
 
 use std::{
@@ -214,22 +214,21 @@ fn doubt(
     outcomes: &Saved,
 ) -> Result<(), Fault> {
     let (mut kept, mut marks) = (into.open_table(PROMISES)?, into.open_table(BEGUN)?);
-    for key in promises.older.iter().filter(|key| outcomes.has(key)) {
-        kept.remove(u128::from_bytes(key))?;
-    }
-    let doubted = match begun.is_all {
-        true => Vec::new(),
-        false => promises.newest.iter().collect(),
-    };
-    let unsure = promises.older.iter().filter(|key| !outcomes.has(key));
-    for key in doubted
-        .into_iter()
-        .chain(unsure)
-        .filter(|key| !begun.has(key))
-    {
+    let mut doubt = |key: &[u8]| {
         let id = u128::from_bytes(key);
         logs::task_doubted(Uuid::from_u128(id));
-        marks.insert(id, ())?;
+        marks.insert(id, ()).map(drop)
+    };
+    for key in &promises.older {
+        match outcomes.has(key) {
+            true => drop(kept.remove(u128::from_bytes(key))?),
+            // It may have begun since, or ended.
+            false => doubt(key)?,
+        }
+    }
+    if !begun.is_all {
+        let unmarked = promises.newest.iter().filter(|key| !begun.has(key));
+        unmarked.map(Vec::as_slice).try_for_each(doubt)?;
     }
     Ok(())
 }

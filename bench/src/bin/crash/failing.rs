@@ -25,7 +25,7 @@ const TMPFS_MEBIBYTES: u32 = 64;
 /// How long the daemon works before its disk fails.
 const HEALTH_MS: std::ops::RangeInclusive<u64> = 10..=150;
 /// How long the disk fails.
-const FAULT_MS: std::ops::RangeInclusive<u64> = 20..=250;
+const FAULT_MS: std::ops::RangeInclusive<u64> = 100..=400;
 /// How long the daemon goes on before it is killed.
 const AFTERWARDS_MS: std::ops::RangeInclusive<u64> = 1..=100;
 /// How long a daemon may take to find out how its disk is.
