@@ -74,7 +74,7 @@ impl Daemon {
             .arg(program()?)
             .args(["--log", "warn"])
             .args(arguments);
-        let mut daemon = Self::run(command, data.path())?;
+        let mut daemon = Self::start_as(command, data.path())?;
         daemon._data = Some(data);
         Ok(daemon)
     }

@@ -6,7 +6,7 @@
 //! word, reads what was written by this swap or by one after it, acquires what it released, and the look
 //! that follows sees what was put down. Nothing is slept over.
 //!
-//! `engine/loom` tries that in every order of steps.
+//! `engine/lockfree` tries that in every order of steps.
 
 #[cfg(not(loom))]
 use std::sync::atomic::AtomicBool;

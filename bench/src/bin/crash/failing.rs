@@ -164,7 +164,7 @@ fn live(daemon: Daemon, load: &Load, trouble: &Trouble, whim: &mut Prng) -> Resu
 fn comes_to_answer(addr: SocketAddr, expected: u16) -> Result<bool, Failure> {
     let mut client = Client::connect(addr)?;
     let give_up = Instant::now() + NOTICE;
-    while client.status("/readyz")? != expected {
+    while client.text("/readyz")?.0 != expected {
         if Instant::now() > give_up {
             return Ok(false);
         }

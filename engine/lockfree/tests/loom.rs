@@ -7,7 +7,7 @@
 use loom::future::block_on;
 use loom::model::Builder;
 use loom::thread;
-use orchestratord_loom::ring::Ring;
+use orchestratord_lockfree::ring::Ring;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
