@@ -123,6 +123,14 @@ impl Client {
         ))
     }
 
+    /// Asks for something to be gone; the status.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub fn delete(&mut self, target: &str) -> Result<u16, Failure> {
+        Ok(self.ask(Method::Delete, target, b"")?.0)
+    }
+
     fn ask(&mut self, method: Method, target: &str, body: &[u8]) -> Result<(u16, Value), Failure> {
         let mut answer = Vec::new();
         let status = self.exchange(method, target, body, |bytes| {

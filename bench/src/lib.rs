@@ -5,6 +5,7 @@
 //! a fast stream ([`transcript`]). Our own client does the framing ([`client`]); the features have
 //! another one, which owes us nothing.
 
+pub mod belongings;
 pub mod breaches;
 pub mod calibration;
 pub mod client;

@@ -127,6 +127,23 @@ impl Books {
         }
     }
 
+    /// Each task that was accepted is listed, and none is listed twice.
+    pub(crate) fn compare(&mut self, listed: &[Value]) {
+        let mut times = BTreeMap::<&str, usize>::new();
+        for task in listed {
+            let id = task["task_id"].as_str().unwrap_or_default();
+            *times.entry(id).or_default() += 1;
+        }
+        let lost = self
+            .tasks
+            .keys()
+            .filter(|id| !times.contains_key(id.as_str()));
+        let lost = lost.map(|id| format!("{id} was accepted, and is not listed"));
+        let twice = times.iter().filter(|(_, times)| **times > 1);
+        let twice = twice.map(|(id, times)| format!("{id} is listed {times} times"));
+        self.breaches.extend(lost.chain(twice));
+    }
+
     pub(crate) fn print(&self) {
         let known = || self.tasks.values().map(|task| &task.known);
         println!(

@@ -1,6 +1,7 @@
 //! Callers that submit tasks, read them, cancel them and leave them alone.
 
 use orchestratord_bench::Failure;
+use orchestratord_bench::belongings::{self, Belongings, new_id};
 use orchestratord_bench::client::Client;
 use orchestratord_sched::prng::Prng;
 use serde_json::{Value, json};
@@ -31,6 +32,8 @@ fn length(whim: &mut Prng, is_faulty: bool) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     books: Mutex<Books>,
+    /// Sessions, artifacts and models, where callers have them besides.
+    belongings: Option<Mutex<Belongings>>,
     /// Whether the disk may be failing.
     pub(crate) is_faulty: AtomicBool,
     /// Whether the daemon is killed now.
@@ -38,6 +41,23 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// Callers who have sessions, and store artifacts and models.
+    pub(crate) fn with_belongings() -> Self {
+        Self {
+            belongings: Some(Mutex::default()),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn belongings(&self) -> Option<std::sync::MutexGuard<'_, Belongings>> {
+        let belongings = self.belongings.as_ref()?;
+        Some(
+            belongings
+                .lock()
+                .unwrap_or_else(|broken| broken.into_inner()),
+        )
+    }
+
     pub(crate) fn books(&self) -> std::sync::MutexGuard<'_, Books> {
         self.books
             .lock()
@@ -61,15 +81,15 @@ impl Load {
         thread::scope(|scope| {
             for caller in 0..CALLERS {
                 let whim = Prng::new(seed << 8 ^ caller, "callers");
-                scope.spawn(move || self.call(addr, whim));
+                scope.spawn(move || self.call(addr, caller, whim));
             }
             meanwhile()
         })
     }
 
     /// One task after the other, until the daemon is gone.
-    fn call(&self, addr: SocketAddr, mut whim: Prng) {
-        let Err(failure) = self.every_task(addr, &mut whim);
+    fn call(&self, addr: SocketAddr, caller: u64, mut whim: Prng) {
+        let Err(failure) = self.every_task(addr, caller, &mut whim);
         if !self.is_dying.load(Relaxed) {
             self.books()
                 .breach(format!("the daemon hung up: {failure}"));
@@ -77,23 +97,72 @@ impl Load {
     }
 
     /// An error is the end of the daemon.
-    fn every_task(&self, addr: SocketAddr, whim: &mut Prng) -> Result<Infallible, Failure> {
+    fn every_task(
+        &self,
+        addr: SocketAddr,
+        caller: u64,
+        whim: &mut Prng,
+    ) -> Result<Infallible, Failure> {
         let mut client = Client::connect(addr)?;
         loop {
-            self.one_task(&mut client, whim)?;
+            self.one_task(&mut client, caller, whim)?;
+            self.one_belonging(&mut client, caller, whim)?;
         }
     }
 
-    fn one_task(&self, client: &mut Client, whim: &mut Prng) -> Result<(), Failure> {
+    /// Now and then something is stored, or a session ended.
+    fn one_belonging(
+        &self,
+        client: &mut Client,
+        caller: u64,
+        whim: &mut Prng,
+    ) -> Result<(), Failure> {
+        let Some(mut belongings) = self.belongings() else {
+            return Ok(());
+        };
+        match whim.within(0..=9) {
+            0 => {
+                drop(belongings);
+                let (route, body, path) = belongings::something(whim);
+                let (status, answer) = client.post(route, body.to_string().as_bytes())?;
+                let found = path.or_else(|| Some(format!("{route}/{}", answer["id"].as_str()?)));
+                if let Some(path) = found.filter(|_| status == 201)
+                    && let Some(mut belongings) = self.belongings()
+                {
+                    belongings.created(path);
+                }
+            }
+            1 => {
+                let left = belongings.leave(caller);
+                drop(belongings);
+                if let Some(session) = left
+                    && client.delete(&format!("/v2/sessions/{session}"))? == 204
+                    && let Some(mut belongings) = self.belongings()
+                {
+                    belongings.deleted(session);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn one_task(&self, client: &mut Client, caller: u64, whim: &mut Prng) -> Result<(), Failure> {
         let tokens = whim.within(1..=40);
         let was_faulty = self.is_faulty.load(Relaxed);
         let prompt = "Once upon a time. ".repeat(length(whim, was_faulty));
-        let task = json!({
+        let mut task = json!({
+            "task_id": new_id(whim),
             "model_ref": "mock",
             "prompt": prompt,
             "max_tokens": tokens,
             "priority": if whim.chance(0.3) { "batch" } else { "interactive" },
         });
+        if whim.chance(0.5)
+            && let Some(mut belongings) = self.belongings()
+        {
+            task["session_id"] = belongings.session(caller, whim).into();
+        }
         let (status, answer) = client.post("/v2/tasks", task.to_string().as_bytes())?;
         let Some(id) = answer["task_id"].as_str().filter(|_| status == 202) else {
             self.refused(status, &answer, was_faulty);

@@ -81,6 +81,8 @@ impl Trouble {
         let log = File::options().create(true).append(true).open(log);
         let log = log.map_err(|error| Failure::new("making a log", error))?;
         let mut command = command(program);
+        // A small disk has no room for more.
+        command.arg("--artifacts-bytes-max=16777216");
         command.stderr(log);
         if let Self::Bad(injector, _) = self {
             command.envs(injector.environment());

@@ -2,7 +2,9 @@
 //!
 //! The promise under test: a 202 is not taken back by a crash, and neither is the end of a stream. The daemon
 //! is killed (SIGKILL) at a random moment while tasks come, run and are canceled, and started again on what it has left;
-//! and so on. In the end every task that was ever answered 202 has ended, once, as its readers were told.
+//! and so on. In the end every task that was ever answered 202 has ended, once, as its readers were told, and is
+//! listed once; sessions have had the turns and spent the tokens that these tasks came to; and artifacts and models that
+//! were answered 201 are there.
 //! With `--fault` the disk fails besides: it is full, read-only or broken while the daemon runs and works again
 //! ([`failing`]), or the store's file is damaged between two lives ([`damage`]). What a damaged file has lost must have
 //! been told. Exit codes: 0 the promise held, 1 it was broken or nothing ran.
@@ -18,9 +20,12 @@ mod told;
 use books::Books;
 use caller::Load;
 use clap::{Parser, ValueEnum};
+use orchestratord_bench::belongings::{TOKENS_BUDGET, TURNS_MAX, all_tasks};
+use orchestratord_bench::client::Client;
 use orchestratord_bench::daemon::{Daemon, Folder, program};
 use orchestratord_bench::{Failure, breaches};
 use orchestratord_sched::prng::Prng;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::Ordering::Relaxed;
@@ -131,7 +136,7 @@ fn timed(
 }
 
 fn kills(plan: &Plan) -> Result<Books, Failure> {
-    let (data, load) = (Folder::new(), Load::default());
+    let (data, load) = (Folder::new(), Load::with_belongings());
     let mut when = Prng::new(plan.seed, "kills");
     for round in 0..plan.rounds {
         let daemon = Daemon::start_as(command(&plan.program), data.path())?;
@@ -142,10 +147,27 @@ fn kills(plan: &Plan) -> Result<Books, Failure> {
         })?;
     }
     let daemon = Daemon::start_as(command(&plan.program), data.path())?;
-    let mut books = load.into_books();
-    let views = books.look(daemon.addr)?;
-    books.judge(&views, &Told::default());
-    Ok(books)
+    let views = load.books().look(daemon.addr)?;
+    load.books().judge(&views, &Told::default());
+    // Stopped in order, so that all of it is on the disk; what is told then comes from there alone.
+    drop(daemon);
+    let daemon = Daemon::start_as(command(&plan.program), data.path())?;
+    take_stock(daemon.addr, &load)?;
+    Ok(load.into_books())
+}
+
+/// What is left on the disk agrees with what callers know.
+fn take_stock(addr: SocketAddr, load: &Load) -> Result<(), Failure> {
+    let mut client = Client::connect(addr)?;
+    let tasks = all_tasks(&mut client)?;
+    println!("listed   {} tasks", tasks.len());
+    load.books().compare(&tasks);
+    if let Some(belongings) = load.belongings() {
+        println!("besides  {}", belongings.summary());
+        let breaches = belongings.contradictions(&mut client, &tasks)?;
+        load.books().breaches.extend(breaches);
+    }
+    Ok(())
 }
 
 /// The daemon as all runs start it: with tasks that take a moment, and all that can be kept kept.
@@ -158,8 +180,11 @@ fn command(program: &Path) -> Command {
         "--mock-first-token-ms=3",
         "--mock-tokens-per-s=1000",
         "--outcomes-max=1000000",
-        "--artifacts-bytes-max=16777216",
+        "--artifacts-max=1000000",
         "--transcripts=full",
     ]);
+    command
+        .arg(format!("--session-tokens-budget={TOKENS_BUDGET}"))
+        .arg(format!("--session-turns-max={TURNS_MAX}"));
     command
 }
