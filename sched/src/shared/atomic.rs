@@ -8,12 +8,12 @@
 //! sequentially consistent, and fails if neither is.
 
 #[cfg(not(loom))]
-pub(super) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+pub(super) use atomicbox::AtomicOptionBox;
 #[cfg(not(loom))]
-pub(super) use crossbeam_utils::atomic::AtomicCell;
+pub(super) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 #[cfg(loom)]
-pub(super) use self::model::{AtomicCell, AtomicU64};
+pub(super) use self::model::{AtomicOptionBox, AtomicU64};
 #[cfg(loom)]
 pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32};
 
@@ -84,27 +84,19 @@ mod model {
     }
 
     /// A swap is one step, and orders what was written to the box: so does a lock held for one.
-    pub(crate) struct AtomicCell<T>(Mutex<T>);
+    pub(crate) struct AtomicOptionBox<T>(Mutex<Option<Box<T>>>);
 
-    impl<T> AtomicCell<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(Mutex::new(value))
+    impl<T> AtomicOptionBox<T> {
+        pub(crate) fn none() -> Self {
+            Self(Mutex::new(None))
         }
 
-        pub(crate) fn swap(&self, value: T) -> T {
-            core::mem::replace(&mut *self.0.lock().expect("no step of it panics"), value)
+        pub(crate) fn swap(&self, other: Option<Box<T>>, _: Ordering) -> Option<Box<T>> {
+            core::mem::replace(&mut *self.0.lock().expect("no step of it panics"), other)
         }
-    }
 
-    impl<T: Default> AtomicCell<T> {
-        pub(crate) fn take(&self) -> T {
-            self.swap(T::default())
-        }
-    }
-
-    impl<T> AtomicCell<T> {
-        pub(crate) const fn is_lock_free() -> bool {
-            true
+        pub(crate) fn take(&self, order: Ordering) -> Option<Box<T>> {
+            self.swap(None, order)
         }
     }
 }

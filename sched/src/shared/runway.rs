@@ -10,7 +10,7 @@
 //! (A thief that cleared the hint might clear that of the *next* task laid there, and hide it.)
 
 use super::accounts::AccountIndex;
-use super::atomic::{AtomicBool, AtomicCell, AtomicU64};
+use super::atomic::{AtomicBool, AtomicOptionBox, AtomicU64};
 use crate::fairness::Rank;
 use crate::queue::{Entry, Ticket};
 use crate::time::Instant;
@@ -33,22 +33,16 @@ struct Place<T> {
     /// [`Hint`] of what the owner laid here, packed, or nobody. Written by the owner after the swap
     /// that it describes (`Release`), read by thieves (`Acquire`).
     hint: AtomicU64,
-    /// Swapped by the owner and by thieves; the swap orders all that was written to the box.
-    task: AtomicCell<Option<Box<Entry<T>>>>,
+    /// Swapped by the owner and by thieves; the swap orders all that was written to the box (`AcqRel`).
+    task: AtomicOptionBox<Entry<T>>,
 }
 
 impl<T> Runway<T> {
     pub(super) fn new() -> Self {
-        const {
-            assert!(
-                AtomicCell::<Option<Box<Entry<T>>>>::is_lock_free(),
-                "a pointer must swap in one instruction, or a thief could block the owner"
-            );
-        }
         Self {
             places: core::array::from_fn(|_| Place {
                 hint: AtomicU64::new(NOBODY),
-                task: AtomicCell::new(None),
+                task: AtomicOptionBox::none(),
             }),
             owned: AtomicBool::new(false),
         }
@@ -62,21 +56,21 @@ impl<T> Runway<T> {
     /// The owner lays a task on a place and gets back what stood there, if anything still did.
     pub(super) fn lay(&self, place: usize, entry: Box<Entry<T>>) -> Option<Box<Entry<T>>> {
         let hint = Hint::of(entry.ticket).pack();
-        let stood = self.places[place].task.swap(Some(entry));
+        let stood = self.places[place].task.swap(Some(entry), AcqRel);
         self.places[place].hint.store(hint, Release);
         stood
     }
 
     /// The owner takes back what it laid, unless a thief has it.
     pub(super) fn recall(&self, place: usize) -> Option<Box<Entry<T>>> {
-        let stood = self.places[place].task.take();
+        let stood = self.places[place].task.take(AcqRel);
         self.places[place].hint.store(NOBODY, Release);
         stood
     }
 
     /// A thief takes what stands there, if anything still does.
     pub(super) fn steal(&self, place: usize) -> Option<Box<Entry<T>>> {
-        self.places[place].task.take()
+        self.places[place].task.take(AcqRel)
     }
 
     /// The rank and the place of the task that goes first, among the places not yet tried.
