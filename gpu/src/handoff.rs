@@ -51,6 +51,8 @@ pub struct Model {
 /// Why a file is no handoff.
 #[derive(Debug)]
 pub enum BadHandoff {
+    /// It is something else than one JSON object.
+    NoObject,
     /// It is not the JSON that it should be.
     Malformed(serde_json::Error),
     /// Nobody knows such an engine.
@@ -60,6 +62,7 @@ pub enum BadHandoff {
 impl fmt::Display for BadHandoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoObject => f.write_str("it is no handoff: it is not one JSON object"),
             Self::Malformed(error) => write!(f, "it is no handoff: {error}"),
             Self::UnknownEngine(name) => {
                 let known = EngineKind::ALL.map(EngineKind::name).join(", ");
@@ -77,6 +80,10 @@ impl Handoff {
     /// # Errors
     /// Why it is no handoff.
     pub fn parse(bytes: &[u8]) -> Result<(EngineKind, Self), BadHandoff> {
+        // A list of the same values would be read, too, by their order; nobody has promised one.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(BadHandoff::NoObject);
+        }
         let handoff: Self = serde_json::from_slice(bytes).map_err(BadHandoff::Malformed)?;
         match EngineKind::parse(&handoff.engine) {
             Some(kind) => Ok((kind, handoff)),
@@ -120,6 +127,8 @@ mod tests {
     fn a_broken_file_says_what_is_wrong() {
         let reason = |text: &str| Handoff::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(reason("{").contains("no handoff"));
+        let list = r#"["llamacpp", null, null, "http://127.0.0.1:8001", "gpu", "r0", 4, null, {"id": "tales"}, []]"#;
+        assert!(reason(list).contains("not one JSON object"));
         assert!(reason("{}").contains("engine"));
         assert!(reason(&SMALLEST.replace("llamacpp", "llama")).contains("llamacpp"));
         assert!(reason(&SMALLEST.replace("4", "-4")).contains("no handoff"));

@@ -6,9 +6,9 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 /// A corpus that is larger has not been minimised.
-const FILES_MAX: usize = 300;
+const FILES_MAX: usize = 400;
 /// The same in bytes.
-const CORPUS_BYTES_MAX: usize = 100 * 1024;
+const CORPUS_BYTES_MAX: usize = 160 * 1024;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -26,7 +26,12 @@ fn names(folder: &Path) -> Vec<String> {
 fn inputs(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let names = names(folder).into_iter();
     names
-        .map(|name| (name.clone(), fs::read(folder.join(name)).unwrap()))
+        .map(|name| {
+            (
+                name.clone(),
+                fs::read(folder.join(name)).expect("it lies there"),
+            )
+        })
         .collect()
 }
 
@@ -62,6 +67,6 @@ fn what_holds_of_any_bytes_holds_of_those_that_are_kept() {
 #[test]
 fn the_planted_fault_is_one() {
     (CANARY.check)(b"");
-    (CANARY.check)(b"1\r\nx\r\n0\r\n");
-    assert!(catch_unwind(|| (CANARY.check)(b"1\r\nx\r\n0\r\n\r\n")).is_err());
+    (CANARY.check)(b"1\r\nx\r\n0\r\n\r\n");
+    assert!(catch_unwind(|| (CANARY.check)(b"1\r\nx\r\n1\r\ny")).is_err());
 }

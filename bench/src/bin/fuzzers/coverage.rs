@@ -15,9 +15,8 @@ use std::{env, io};
 /// Set while this program stands in for the compiler.
 const WRAPPING: &str = "FUZZERS_WRAP_RUSTC";
 
-/// LLVM's SanitizerCoverage, as libFuzzer wants it (<https://llvm.org/docs/LibFuzzer.html>), and code that is
-/// fast enough to be run some thousand times a second.
-const FLAGS: [&str; 8] = [
+/// LLVM's SanitizerCoverage, as libFuzzer wants it (<https://llvm.org/docs/SanitizerCoverage.html>).
+const FLAGS: [&str; 6] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
@@ -25,9 +24,10 @@ const FLAGS: [&str; 8] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     // Parts of a crate that the linker drops one by one would leave counters without their table.
     "-Ccodegen-units=1",
-    "-Clink-dead-code",
-    "-Copt-level=1",
 ];
+
+/// The crate that takes longest to build. Little of it is run here, so it is not optimised.
+const DAEMON: &str = "orchestratord";
 
 /// Builds the fuzzer, and tells where it is.
 ///
@@ -65,12 +65,22 @@ pub(crate) fn wrap_rustc() -> io::Result<()> {
     let arguments: Vec<OsString> = arguments.collect();
     let mut command = Command::new(rustc);
     command.args(&arguments);
-    // A build script is linked with no fuzzer that would read its counters.
-    if arguments
-        .iter()
-        .all(|argument| argument != "build_script_build")
-    {
-        command.args(FLAGS);
+    match crate_name(&arguments) {
+        // It is linked with no fuzzer that would read its counters.
+        Some("build_script_build") => {}
+        Some(DAEMON) => {
+            command.args(FLAGS);
+        }
+        _ => {
+            command.args(FLAGS).arg("-Copt-level=1");
+        }
     }
     Err(command.exec())
+}
+
+fn crate_name(arguments: &[OsString]) -> Option<&str> {
+    let mut arguments = arguments
+        .iter()
+        .skip_while(|argument| *argument != "--crate-name");
+    arguments.nth(1)?.to_str()
 }

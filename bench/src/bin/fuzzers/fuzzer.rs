@@ -16,8 +16,8 @@ const INPUT_MAX_BYTES: u32 = 8192;
 /// The fuzzer, and where its inputs lie; those of a target are in a folder of that name.
 pub(crate) struct Fuzzer {
     pub(crate) program: PathBuf,
-    /// What is worth another look, in the repository.
-    pub(crate) corpora: PathBuf,
+    /// What is worth another look, in the repository: `corpora` reach much, `crashes` once did harm.
+    pub(crate) kept: PathBuf,
     /// What was found, on this machine.
     pub(crate) found: PathBuf,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Fuzzer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Until {
     Time(Duration),
-    /// With this seed, it tries out this many.
+    /// It begins with nothing but this seed, and tries out so many.
     Executions {
         seed: u32,
         count: u64,
@@ -83,10 +83,13 @@ impl Fuzzer {
     /// If the fuzzer does not start, or files can't be moved.
     pub(crate) fn keep(&self, target: &str) -> Result<(), Failure> {
         let failure = |error| Failure::new("the inputs were not kept", error);
-        let (kept, fewest) = (self.corpora.join(target), self.found.join("fewest"));
+        let (kept, fewest) = (self.corpus(target), self.found.join("fewest"));
         fs::create_dir_all(&fewest).map_err(failure)?;
         let mut command = self.command(target)?;
-        command.arg("-set_cover_merge=1").arg(&fewest);
+        // Which branches are taken counts, and not how often: that would keep four times as much.
+        command
+            .args(["-set_cover_merge=1", "-use_counters=0"])
+            .arg(&fewest);
         command.arg(self.found.join(target)).arg(&kept);
         if !output(&mut command)?.status.success() {
             return Err(Failure(format!("the inputs of {target} can't be compared")));
@@ -101,6 +104,7 @@ impl Fuzzer {
         let mut command = Command::new(&self.program);
         command
             .env("FUZZ_TARGET", target)
+            .env("RUST_BACKTRACE", "0")
             .arg(format!("-timeout={}", TIMEOUT.as_secs()))
             .arg(format!("-rss_limit_mb={RSS_MAX_MB}"))
             .arg(format!("-max_len={INPUT_MAX_BYTES}"))
@@ -108,9 +112,15 @@ impl Fuzzer {
         Ok(command)
     }
 
-    /// The folder of what is kept of a target, if there is one.
-    fn kept(&self, target: &str) -> Option<PathBuf> {
-        Some(self.corpora.join(target)).filter(|folder| folder.exists())
+    fn corpus(&self, target: &str) -> PathBuf {
+        self.kept.join("corpora").join(target)
+    }
+
+    /// The folders of what is kept of a target; not each has both.
+    fn kept(&self, target: &str) -> impl Iterator<Item = PathBuf> {
+        let crashes = self.kept.join("crashes").join(target);
+        let folders = [self.corpus(target), crashes].into_iter();
+        folders.filter(|folder| folder.exists())
     }
 
     fn forget(&self, target: &str) -> Result<(), Failure> {
@@ -147,8 +157,8 @@ impl Outcome {
                 .unwrap_or_default(),
             after: said
                 .lines()
-                .filter_map(|line| Reach::read(line, ""))
-                .last()
+                .rev()
+                .find_map(|line| Reach::read(line, ""))
                 .unwrap_or_default(),
             fault: (!is_success).then(|| fault(said)),
         }
@@ -156,7 +166,7 @@ impl Outcome {
 }
 
 impl Reach {
-    /// Reads `#12	INITED cov: 345 ft: 678 corp: 9/80b …`.
+    /// Reads `#12 INITED cov: 345 ft: 678 corp: 9/80b …`.
     fn read(line: &str, event: &str) -> Option<Self> {
         let line = line.strip_prefix('#')?;
         let after = |name: &str| {

@@ -62,12 +62,12 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let began = Instant::now();
     let fuzzer = Fuzzer {
         program: coverage::build(&root)?,
-        corpora: root.join("engine/fuzz/corpora"),
+        kept: root.join("engine/fuzz"),
         found: root.join("target/fuzz"),
     };
     println!("built    in {:.0} s", began.elapsed().as_secs_f64());
     let targets = match arguments.target.is_empty() {
-        true => targets(&fuzzer.corpora)?,
+        true => targets(&fuzzer.kept.join("corpora"))?,
         false => arguments.target,
     };
     let until = Until::Time(Duration::from_secs(arguments.seconds));
