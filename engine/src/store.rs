@@ -76,8 +76,9 @@ const BUSY_WAIT: Duration = Duration::from_secs(1);
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 /// How often an idle store looks for what has become too old.
 const TICK: Duration = Duration::from_secs(60);
-/// How often a disk that has failed is tried while nobody asks for it.
-const RETRY: Duration = Duration::from_secs(1);
+/// How often a disk that has failed is tried while nobody asks for it: soon, for what is owed to it ends with
+/// the daemon.
+const RETRY: Duration = Duration::from_millis(250);
 /// The store's file in the data directory.
 const FILE: &str = "store.redb";
 

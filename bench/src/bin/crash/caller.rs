@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::books::{Books, Known, unix_ms};
 
@@ -147,14 +147,37 @@ impl Load {
         Ok(())
     }
 
-    fn one_task(&self, client: &mut Client, caller: u64, whim: &mut Prng) -> Result<(), Failure> {
+    /// Whether a task is accepted before long. What is written before it, or was owed to the disk, is on the disk then: the
+    /// last call that fails may have begun before the fault ended.
+    pub(crate) fn comes_to_be_accepted(
+        &self,
+        addr: SocketAddr,
+        before_long: Duration,
+        whim: &mut Prng,
+    ) -> Result<bool, Failure> {
+        let mut client = Client::connect(addr)?;
+        let give_up = Instant::now() + before_long;
+        while Instant::now() < give_up {
+            if self.submit(&mut client, 0, whim)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The id of a task that is accepted.
+    fn submit(
+        &self,
+        client: &mut Client,
+        caller: u64,
+        whim: &mut Prng,
+    ) -> Result<Option<String>, Failure> {
         let tokens = whim.within(1..=40);
         let was_faulty = self.is_faulty.load(Relaxed);
-        let prompt = "Once upon a time. ".repeat(length(whim, was_faulty));
         let mut task = json!({
             "task_id": new_id(whim),
             "model_ref": "mock",
-            "prompt": prompt,
+            "prompt": "Once upon a time. ".repeat(length(whim, was_faulty)),
             "max_tokens": tokens,
             "priority": if whim.chance(0.3) { "batch" } else { "interactive" },
         });
@@ -164,24 +187,34 @@ impl Load {
             task["session_id"] = belongings.session(caller, whim).into();
         }
         let (status, answer) = client.post("/v2/tasks", task.to_string().as_bytes())?;
-        let Some(id) = answer["task_id"].as_str().filter(|_| status == 202) else {
-            self.refused(status, &answer, was_faulty);
-            thread::sleep(Duration::from_millis(2));
+        let id = answer["task_id"].as_str().filter(|_| status == 202);
+        match id {
+            Some(id) => self.books().accept(id, tokens),
+            None => {
+                self.refused(status, &answer, was_faulty);
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        Ok(id.map(str::to_owned))
+    }
+
+    fn one_task(&self, client: &mut Client, whim: &mut Prng) -> Result<(), Failure> {
+        let Some(id) = self.submit(client, caller, whim)? else {
             return Ok(());
         };
-        self.books().accept(id, tokens);
+        let was_faulty = self.is_faulty.load(Relaxed);
         match whim.within(0..=9) {
             0..=1 => {
                 let (status, answer) = client.post(&format!("/v2/tasks/{id}/cancel"), b"")?;
                 match status {
-                    204 => self.books().note(id, Known::Canceled(unix_ms())),
+                    204 => self.books().note(&id, Known::Canceled(unix_ms())),
                     _ => self.refused(status, &answer, was_faulty),
                 }
             }
             2..=6 => {
                 let (event, data) = client.last_event(&format!("/v2/tasks/{id}/events"))?;
                 let error = (event == "error").then(|| data["code"].clone());
-                self.books().note(id, Known::Ended(error, unix_ms()));
+                self.books().note(&id, Known::Ended(error, unix_ms()));
             }
             _ => {}
         }

@@ -147,7 +147,8 @@ fn live(daemon: Daemon, load: &Load, trouble: &Trouble, whim: &mut Prng) -> Resu
     thread::sleep(Duration::from_millis(whim.within(FAULT_MS)));
     let noticed = !is_total || comes_to_answer(daemon.addr, 503)?;
     trouble.end()?;
-    let recovered = comes_to_answer(daemon.addr, 200)?;
+    let recovered =
+        load.comes_to_be_accepted(daemon.addr, NOTICE, whim)? && comes_to_answer(daemon.addr, 200)?;
     load.is_faulty.store(false, Relaxed);
     if !noticed {
         load.books()
