@@ -33,6 +33,17 @@ Feature: Catalog
     And the body holds
       | message | "id required" |
 
+  # It becomes a label of a metric, and stands in lines that people read.
+  Scenario: a model is not called by what can't be seen
+    Given a daemon
+    When the client sends POST /v2/catalog/models
+      """
+      {"id": "tale\u001b[2J\n", "source_url": "mock"}
+      """
+    Then the answer is 400 INVALID_PARAMS
+    And the body holds
+      | message | mentions `id` |
+
   Scenario: the same registration again is safe, another of the same id is not
     Given a daemon
     And the client sends POST /v2/catalog/models

@@ -52,6 +52,16 @@ Feature: Reload
       """
     Then the answer is 200
 
+  Scenario: a model is not called by what can't be seen
+    Given a daemon
+    When the client sends POST /v2/pools/default/reload
+      """
+      {"new_model_ref": "another\u0000\u202e"}
+      """
+    Then the answer is 400 INVALID_PARAMS
+    And the body holds
+      | message | mentions new_model_ref |
+
   Scenario: an engine that does not come up is not put in place
     Given a daemon started with --mock-fault refuse
     When the client sends POST /v2/pools/default/reload

@@ -16,6 +16,7 @@ pub mod worker;
 
 use std::time::Duration;
 
+use orchestratord_gpu::is_visible;
 use serde::{Serialize, de::DeserializeOwned};
 
 use error::ApiError;
@@ -32,6 +33,20 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     json.end()
         .map_err(|_| ApiError::invalid("the body goes on after its JSON object"))?;
     Ok(request)
+}
+
+/// Checks what names a model: others are told it in answers, labels and lines of the log.
+///
+/// # Errors
+///
+/// 400 with a sentence that names the field.
+pub fn check_name(field: &str, text: &str, bytes_max: usize) -> Result<(), ApiError> {
+    if text.len() <= bytes_max && text.chars().all(is_visible) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "`{field}` must have at most {bytes_max} bytes, and no characters that can't be seen"
+    )))
 }
 
 /// Serde names an unknown or missing field itself; for a value of the wrong type the path does.

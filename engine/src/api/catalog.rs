@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::{check_name, error::ApiError};
 use crate::digest::Digest;
 
 /// Bytes of a model's id: it is a label of a metric.
@@ -89,21 +89,12 @@ impl ModelSpec {
         if spec.id.is_empty() {
             return Err(ApiError::invalid("id required"));
         }
-        at_most("id", &spec.id, ID_BYTES_MAX)?;
+        check_name("id", &spec.id, ID_BYTES_MAX)?;
         if let Some(source) = &spec.source_url {
-            at_most("source_url", source, SOURCE_BYTES_MAX)?;
+            check_name("source_url", source, SOURCE_BYTES_MAX)?;
         }
         Ok(spec)
     }
-}
-
-fn at_most(field: &str, text: &str, bytes_max: usize) -> Result<(), ApiError> {
-    if text.len() <= bytes_max {
-        return Ok(());
-    }
-    Err(ApiError::invalid(format!(
-        "`{field}` must have at most {bytes_max} bytes"
-    )))
 }
 
 /// Whether tasks may use a model.
@@ -219,6 +210,9 @@ mod tests {
         assert!(refusal(r#"{"id":"m","sourceurl":"x"}"#).contains("sourceurl"));
         assert!(refusal(r#"{"id":"m","trust_policy":"blind"}"#).contains("trust_policy"));
         assert!(refusal(&format!(r#"{{"id":"{}"}}"#, "m".repeat(300))).contains("`id`"));
+        for unseen in ["\\u0000", "\\n", "\\u001b[2J", "\\u202e"] {
+            assert!(refusal(&format!(r#"{{"id":"m{unseen}"}}"#)).contains("`id`"));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::preparation::Preparation;
+use super::{catalog::SOURCE_BYTES_MAX, check_name, error::ApiError, preparation::Preparation};
 
 /// A device of this machine. What its driver does not tell is absent.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -133,6 +133,19 @@ pub struct DrainRequest {
 pub struct ReloadRequest {
     /// What the pool is to serve from now on.
     pub new_model_ref: String,
+}
+
+impl ReloadRequest {
+    /// Parses and checks a body.
+    ///
+    /// # Errors
+    ///
+    /// 400 with a sentence that names the field.
+    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let request: Self = super::parse(body)?;
+        check_name("new_model_ref", &request.new_model_ref, SOURCE_BYTES_MAX)?;
+        Ok(request)
+    }
 }
 
 /// The body of `POST /v2/pools/{id}/purge`.

@@ -66,7 +66,7 @@ pub(super) fn undrain(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
 /// `POST /v2/pools/{id}/reload`.
 pub(super) fn reload(shard: &Shard, call: &Call) -> Result<Outcome, ApiError> {
     let pool = pool::find(shard, call)?;
-    let ReloadRequest { new_model_ref } = api::parse(&call.body)?;
+    let ReloadRequest { new_model_ref } = ReloadRequest::parse(&call.body)?;
     let (answer, answered) = oneshot::channel();
     command(
         shard,
