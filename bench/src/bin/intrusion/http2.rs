@@ -3,7 +3,7 @@
 //! Fields go out as literals without indexing (RFC 7541 §6.2.2), which may hold any bytes. Of what comes back
 //! only the status of an answer is decoded.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use orchestratord_bench::Failure;
 
@@ -78,7 +78,15 @@ pub(crate) struct Http2(Wire);
 
 impl Http2 {
     pub(crate) fn open(addr: SocketAddr) -> Result<Self, Failure> {
-        let mut wire = Wire::open(addr)?;
+        Self::begin(Wire::open(addr)?)
+    }
+
+    /// From this address.
+    pub(crate) fn open_from(source: IpAddr, addr: SocketAddr) -> Result<Self, Failure> {
+        Self::begin(Wire::open_from(source, addr)?)
+    }
+
+    fn begin(mut wire: Wire) -> Result<Self, Failure> {
         wire.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat());
         Ok(Self(wire))
     }

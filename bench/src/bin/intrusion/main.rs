@@ -5,13 +5,20 @@
 //! scene starts a daemon of its own and speaks to its socket.
 //! Exit codes: 0 every promise held, 1 one was broken or nothing was tried.
 
+mod caller;
 mod findings;
 mod giant;
+mod giants;
+mod guessing;
+mod hostile_engine;
 mod http2;
 mod http2_tricks;
+mod injection;
 mod request;
 mod smuggling;
 mod stage;
+mod strangers;
+mod things;
 mod tricks;
 mod wire;
 mod witness;
@@ -40,6 +47,12 @@ enum Scene {
     Giant,
     /// Bytes that two programs read in two ways.
     Smuggling,
+    /// Texts that would forge answers, log lines, series and events.
+    Injection,
+    /// Keys that are guessed.
+    Guessing,
+    /// Things of another caller.
+    Strangers,
 }
 
 impl Scene {
@@ -47,6 +60,9 @@ impl Scene {
         match self {
             Self::Giant => giant::play(stage, findings),
             Self::Smuggling => smuggling::play(stage, findings),
+            Self::Injection => injection::play(stage, findings),
+            Self::Guessing => guessing::play(stage, findings),
+            Self::Strangers => strangers::play(stage, findings),
         }
     }
 }

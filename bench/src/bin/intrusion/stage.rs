@@ -42,7 +42,9 @@ impl Stage {
         let data = self.folder.path().join(scene);
         let log = self.folder.path().join(format!("{scene}.log"));
         let file = told("making a log", File::create(&log))?;
-        let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+        // Nobody waits for the tasks that a scene leaves behind.
+        let arguments = arguments.iter().chain(&["--shutdown-grace-ms=0"]);
+        let arguments: Vec<String> = arguments.map(|&word| word.to_owned()).collect();
         let daemon = Daemon::start_logging(file, format, &data, &self.program, &arguments)?;
         Ok(Victim {
             addr: daemon.addr,
