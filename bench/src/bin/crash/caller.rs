@@ -198,7 +198,7 @@ impl Load {
         Ok(id.map(str::to_owned))
     }
 
-    fn one_task(&self, client: &mut Client, whim: &mut Prng) -> Result<(), Failure> {
+    fn one_task(&self, client: &mut Client, caller: u64, whim: &mut Prng) -> Result<(), Failure> {
         let Some(id) = self.submit(client, caller, whim)? else {
             return Ok(());
         };
