@@ -15,10 +15,11 @@ const AT_CAPACITY: u32 = PLACES / 2 + SLOTS - 3;
 /// Callers of an overload: as many as can be let in, and so many that wait for nothing, so that no request is late
 /// for want of a caller.
 const OVERLOADED: u32 = SLOTS + PLACES + 48;
-/// Tasks a second of the modest caller, about a fifth of what can be done; and how many it can have, far more than it
-/// ever has.
+/// Tasks a second of the modest caller, about a fifth of what can be done; and how many it has at most, whatever the
+/// machine has time for. That many find room however the other floods.
 const MODEST_PER_S: f64 = 12.0;
-const MODEST: u32 = 32;
+const MODEST: u32 = 16;
+const _: () = assert!(MODEST < (PLACES - MODEST) / 2);
 
 /// The keys of the two callers.
 pub(crate) struct Keys {
