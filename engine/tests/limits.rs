@@ -11,8 +11,9 @@ use serde_json::Value;
 
 /// Settings that are numbers and limit nothing.
 const NO_LIMITS: [&str; 3] = ["mock_first_token_ms", "mock_tokens_per_s", "llamacpp_slots"];
-/// Constants that are called like limits: ends of number ranges, and the default of a setting.
-const NO_LIMITS_OF_CONSTANTS: [&str; 7] = [
+/// Constants that are called like limits: ends of number ranges, the default of a setting, and a word of redb's format.
+const NO_LIMITS_OF_CONSTANTS: [&str; 8] = [
+    "ORDER_MAX",
     "SEED_MAX",
     "ROWS_MAX",
     "DIMENSIONS_MAX",
@@ -179,7 +180,11 @@ fn visit(folder: &Path, check: &mut dyn FnMut(&str, &str)) {
     for entry in fs::read_dir(folder).expect("it is there").flatten() {
         let path = entry.path();
         // What a simulator draws is nobody's limit.
-        if path.is_dir() && !path.ends_with("sim") {
+        let is_simulated = |name| path.ends_with(name);
+        if ["sim", "simulation"].iter().any(is_simulated) {
+            continue;
+        }
+        if path.is_dir() {
             visit(&path, check);
         } else if path.extension().is_some_and(|end| end == "rs") {
             let text = fs::read_to_string(&path).expect("it is text");

@@ -36,6 +36,7 @@ use crate::{
     },
     shared::{
         Shared,
+        bodies::Bodies,
         connections::Connections,
         device::Devices,
         directory::Directory,
@@ -92,6 +93,7 @@ impl Life {
             addr: fixed.addr,
             clock: Clock::start(),
             connections: Connections::new(0),
+            bodies: Bodies::new(0),
             guesses: Guesses::default(),
             directory: Directory::default(),
             sessions: Sessions::new(limits.sessions),
