@@ -157,7 +157,7 @@ impl Readers {
             return Err(Failure("there is room, and none was given".to_owned()));
         };
         let mut transcript = Transcript::default();
-        client.read_events(&events, |id, event, data| {
+        let status = client.read_events(&events, |id, event, data| {
             let is_first = transcript.take(id, event, data)?;
             if event == b"token" {
                 let moment = Moment::now(self);
@@ -166,8 +166,9 @@ impl Readers {
             }
             Ok(())
         })?;
-        transcript.finish().map_err(Failure)?;
-        Ok(())
+        let finished = transcript.finish();
+        let told = |fault| Failure(format!("{events} was answered {status}, and {fault}"));
+        finished.map(drop).map_err(told)
     }
 
     /// What began in one phase and ended in another belongs to none.

@@ -15,7 +15,6 @@ use orchestratord_bench::Failure;
 use orchestratord_bench::client::{Answer, Client};
 use orchestratord_bench::daemon::{Daemon, Folder, program};
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,9 +23,10 @@ use std::time::{Duration, Instant};
 const BOOKS: usize = 16;
 /// Their tokens: some 250 KB of events each, more than sockets hold.
 const BOOK_TOKENS: usize = 4000;
-/// How often a part of those who read something does so; each has its turn once a second.
-const TICK: Duration = Duration::from_millis(50);
-const TURNS: usize = 20;
+/// How often a part of those who read something does so; each has its turn once a second. In few large parts
+/// the attacker itself would be what good readers wait for, on a machine of few processors.
+const TICK: Duration = Duration::from_millis(5);
+const TURNS: usize = 200;
 /// What is read in a turn.
 const SIP_BYTES: usize = 64;
 /// How long all of them may take to be answered: a bound of liveness, and none of speed.
@@ -71,7 +71,6 @@ fn start(data: &Path, good_readers: usize) -> Result<Daemon, Failure> {
     let arguments = [
         format!("--config={}", file.display()),
         format!("--write-timeout-ms={WRITE_TIMEOUT_MS}"),
-        "--finished-tasks-max=300".to_owned(),
         "--transcripts=off".to_owned(),
         // The disk is the same with and without them, and others use it.
         "--durability=off".to_owned(),
@@ -132,21 +131,28 @@ impl Siege<'_> {
     }
 
     fn connect(&self) -> Result<Vec<Hostile>, Failure> {
-        let streams = write_books(self.trial.addr())?;
-        let reader = |number: usize| {
-            let stream = &streams[number % streams.len()];
-            let mut hostile = Hostile::connect_small(self.trial.addr())?;
-            let ask = format!("GET {stream} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            hostile.send_all(ask.as_bytes(), Duration::from_secs(20))?;
-            Ok(hostile)
-        };
-        let slow = (0..self.arguments.slow_readers).map(reader);
-        let mut slow = slow.collect::<Result<Vec<_>, Failure>>()?;
-        Self::await_answers(&mut slow);
+        let addr = self.trial.addr();
+        let (mut client, mut slow) = (Client::connect(addr)?, Vec::new());
+        let readers_of_each = self.arguments.slow_readers.div_ceil(BOOKS);
+        while slow.len() < self.arguments.slow_readers {
+            // Just before it is read, for ended tasks are forgotten in time.
+            let book = write_book(&mut client)?;
+            let ask = format!("GET {book} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let left = self.arguments.slow_readers - slow.len();
+            let mut of_it = (0..left.min(readers_of_each))
+                .map(|_| {
+                    let mut hostile = Hostile::connect_small(addr)?;
+                    hostile.send_all(ask.as_bytes(), ANSWERED_IN)?;
+                    Ok(hostile)
+                })
+                .collect::<Result<Vec<_>, Failure>>()?;
+            Self::await_answers(&mut of_it);
+            slow.append(&mut of_it);
+        }
         Ok(slow)
     }
 
-    /// So many come one after the other only; a phase begins when all of them are readers.
+    /// So many come one after the other only.
     fn await_answers(slow: &mut [Hostile]) {
         let give_up = Instant::now() + ANSWERED_IN;
         for hostile in slow {
@@ -196,18 +202,13 @@ impl Siege<'_> {
     }
 }
 
-/// The paths of streams that have come to their end and were not read.
-fn write_books(addr: SocketAddr) -> Result<Vec<String>, Failure> {
-    let mut client = Client::connect(addr)?;
+/// The path of a stream that has come to its end.
+fn write_book(client: &mut Client) -> Result<String, Failure> {
     let task = format!(r#"{{"model_ref":"books","prompt":"Tell","max_tokens":{BOOK_TOKENS}}}"#);
-    let write = |_| match client.submit(task.as_bytes())? {
-        Answer::Admitted(events) => {
-            client.follow(&events)?;
-            Ok(events)
-        }
+    match client.submit(task.as_bytes())? {
+        Answer::Admitted(events) => client.follow(&events).map(|_| events),
         Answer::ComeBack(_) => Err(Failure("there is room, and none was given".to_owned())),
-    };
-    (0..BOOKS).map(write).collect()
+    }
 }
 
 /// The delays besieged, over those in the calm.

@@ -17,9 +17,9 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// How long after an attack everything may take to be given back. More than the daemon lingers
 /// over a connection, and than its allocator keeps memory for.
 const SETTLES_IN: Duration = Duration::from_secs(15);
-/// Memory that may stay: what the tasks of the good clients have left in the meantime, and what an
-/// allocator keeps in hand.
-const MEMORY_MARGIN_BYTES: u64 = 32 << 20;
+/// Memory that may stay: the last thousand tasks of each shard, which are kept for who asks for them, and what
+/// an allocator keeps in hand.
+const MEMORY_MARGIN_BYTES: u64 = 64 << 20;
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(50);
 
