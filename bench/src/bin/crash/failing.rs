@@ -7,6 +7,7 @@ use orchestratord_bench::daemon::{Daemon, Folder};
 use orchestratord_sched::prng::Prng;
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +23,8 @@ use crate::{Fault, Plan, command};
 
 /// Room for all that a run writes, and little enough to fill up in a moment.
 const TMPFS_MEBIBYTES: u32 = 64;
+/// Rounds of one store. One that has lived has room of its own within its file, and meets a full disk seldom.
+const STORE_ROUNDS: usize = 3;
 /// How long the daemon works before its disk fails.
 const HEALTH_MS: std::ops::RangeInclusive<u64> = 10..=150;
 /// How long the disk fails.
@@ -114,23 +117,33 @@ impl Trouble {
 
 /// In each round the disk fails once, works again, and the daemon is killed.
 pub(crate) fn run(fault: Fault, plan: &Plan) -> Result<Books, Failure> {
+    let mut books = Books::default();
+    for first in (0..plan.rounds).step_by(STORE_ROUNDS) {
+        let last = plan.rounds.min(first + STORE_ROUNDS as u64);
+        books.take(one_store(fault, plan, first..last)?);
+    }
+    Ok(books)
+}
+
+fn one_store(fault: Fault, plan: &Plan, rounds: Range<u64>) -> Result<Books, Failure> {
     let folder = Folder::new();
     let data = folder.path().join("data");
     let made = fs::create_dir_all(&data);
     made.map_err(|error| Failure::new("making a folder", error))?;
     let trouble = Trouble::prepare(fault, folder.path(), &data)?;
-    println!("by       {}", trouble.name());
     let (load, log) = (Load::default(), folder.path().join("log"));
-    let mut whim = Prng::new(plan.seed, "faults");
-    for round in 0..plan.rounds {
+    if rounds.start == 0 {
+        println!("by       {}", trouble.name());
+        if fault == Fault::ReadOnly {
+            start_read_only(&load, &plan.program, folder.path())?;
+        }
+    }
+    for round in rounds {
+        let mut whim = Prng::new(plan.seed_of(round), "faults");
         let daemon = Daemon::start_as(trouble.command(&plan.program, &log)?, &data)?;
-        let addr = daemon.addr;
-        load.during(addr, plan.seed_of(round), || {
+        load.during(daemon.addr, plan.seed_of(round), || {
             live(daemon, &load, &trouble, &mut whim)
         })?;
-    }
-    if fault == Fault::ReadOnly {
-        start_read_only(&load, &plan.program, folder.path())?;
     }
     let daemon = Daemon::start_as(command(&plan.program), &data)?;
     let mut books = load.into_books();
