@@ -19,10 +19,10 @@ const CALLERS: u64 = 6;
 
 /// Most prompts are short, and some take more than a page of the store. A store has room of its own for what comes and goes: that its
 /// disk is full is met by what needs more.
-fn length(whim: &mut Prng, is_faulty: bool) -> usize {
+fn length(whim: &mut Prng, is_full: bool) -> usize {
     let most = match whim.chance(0.2) {
         false => 10,
-        true if is_faulty => 10_000,
+        true if is_full => 10_000,
         true => 1000,
     };
     usize::try_from(whim.within(1..=most)).unwrap_or(1)
@@ -36,6 +36,8 @@ pub(crate) struct Load {
     belongings: Option<Mutex<Belongings>>,
     /// Whether the disk may be failing.
     pub(crate) is_faulty: AtomicBool,
+    /// Whether a fault of the disk is that it is full.
+    fills_up: bool,
     /// Whether the daemon is killed now.
     pub(crate) is_dying: AtomicBool,
 }
@@ -45,6 +47,14 @@ impl Load {
     pub(crate) fn with_belongings() -> Self {
         Self {
             belongings: Some(Mutex::default()),
+            ..Self::default()
+        }
+    }
+
+    /// On a disk that fills up, or one that does not.
+    pub(crate) fn on_a_disk(fills_up: bool) -> Self {
+        Self {
+            fills_up,
             ..Self::default()
         }
     }
@@ -177,7 +187,7 @@ impl Load {
         let mut task = json!({
             "task_id": new_id(whim),
             "model_ref": "mock",
-            "prompt": "Once upon a time. ".repeat(length(whim, was_faulty)),
+            "prompt": "Once upon a time. ".repeat(length(whim, was_faulty && self.fills_up)),
             "max_tokens": tokens,
             "priority": if whim.chance(0.3) { "batch" } else { "interactive" },
         });

@@ -131,7 +131,8 @@ fn one_store(fault: Fault, plan: &Plan, rounds: Range<u64>) -> Result<Books, Fai
     let made = fs::create_dir_all(&data);
     made.map_err(|error| Failure::new("making a folder", error))?;
     let trouble = Trouble::prepare(fault, folder.path(), &data)?;
-    let (load, log) = (Load::default(), folder.path().join("log"));
+    let log = folder.path().join("log");
+    let load = Load::on_a_disk(fault == Fault::Full);
     if rounds.start == 0 {
         println!("by       {}", trouble.name());
         if fault == Fault::ReadOnly {
