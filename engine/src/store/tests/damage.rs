@@ -200,7 +200,7 @@ fn of_a_file_that_is_cut_off_the_beginning_goes_on() {
     }
 }
 
-/// `cargo test -p orchestratord --lib -- --ignored --nocapture a_large_store`
+/// `cargo test -p orchestratord --lib -- --ignored --nocapture large_store`
 #[test]
 #[ignore = "prints a figure, and holds nobody to it"]
 fn how_long_a_look_at_a_large_store_takes() {
