@@ -86,7 +86,7 @@ impl Fuzzer {
         let (kept, fewest) = (self.corpus(target), self.found.join("fewest"));
         fs::create_dir_all(&fewest).map_err(failure)?;
         let mut command = self.command(target)?;
-        // Which branches are taken counts, and not how often: that would keep four times as much.
+        // Which branches are taken counts, and not how often: that would keep several times as much.
         command
             .args(["-set_cover_merge=1", "-use_counters=0"])
             .arg(&fewest);
