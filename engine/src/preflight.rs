@@ -251,6 +251,7 @@ mod tests {
         let error = connections_max(1024, Some(1000)).unwrap_err();
         assert!(error.problem.contains("`connections_max` is 1000"));
         assert!(error.remedy.contains("ulimit -n"));
+        assert!(connections_max(255, None).is_ok());
         let error = connections_max(254, None).unwrap_err();
         assert!(error.problem.contains("254 files"));
     }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The daemon's limit of open files.
 const FILES_MAX: u32 = 512;
 /// How long the flood stays.
-const STAYS: Duration = Duration::from_secs(4);
+const STAYS: Duration = Duration::from_secs(2);
 /// How often it looks for answers.
 const LOOK: Duration = Duration::from_millis(100);
 /// Of all processors' time, what a daemon may use that has nothing to do but to serve a few clients and to
@@ -32,7 +32,8 @@ pub(crate) fn run(arguments: &Arguments, books: &Books) -> Result<(), Failure> {
     )?;
     let trial = Trial::of(daemon, books)?;
     trial.attack(|addr| {
-        let mut flood = (0..arguments.connections)
+        let flood = arguments.connections.max(2 * FILES_MAX as usize);
+        let mut flood = (0..flood)
             .map(|_| Hostile::connect(addr))
             .collect::<Result<Vec<_>, Failure>>()?;
         for hostile in &mut flood {

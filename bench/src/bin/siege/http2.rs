@@ -20,9 +20,10 @@ use std::time::{Duration, Instant};
 /// Connections of each flood.
 const EACH: usize = 16;
 /// How long a flood lasts, unless it is cut off before.
-const LASTS: Duration = Duration::from_secs(2);
+const LASTS: Duration = Duration::from_secs(1);
 /// The daemon's timeouts.
-const TIMEOUT_MS: u64 = 2000;
+const IDLE_TIMEOUT_MS: u64 = 2000;
+const WRITE_TIMEOUT_MS: u64 = 1000;
 /// How long after a flood the last of its connections may be open: a bound of liveness, none of speed.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(5);
@@ -89,8 +90,8 @@ pub(crate) fn run(_: &Arguments, books: &Books) -> Result<(), Failure> {
     let daemon = Daemon::start(&[
         "--engine=mock".to_owned(),
         "--transcripts=off".to_owned(),
-        format!("--idle-timeout-ms={TIMEOUT_MS}"),
-        format!("--write-timeout-ms={TIMEOUT_MS}"),
+        format!("--idle-timeout-ms={IDLE_TIMEOUT_MS}"),
+        format!("--write-timeout-ms={WRITE_TIMEOUT_MS}"),
     ])?;
     let trial = Trial::of(daemon, books)?;
     trial.attack(|addr| {

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 /// Connections of each kind.
 const EACH: usize = 8;
 /// How long they send.
-const LASTS: Duration = Duration::from_secs(3);
+const LASTS: Duration = Duration::from_secs(2);
 /// How long those who read may take for what is left.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the daemon waits for those who read nothing.
-const WRITE_TIMEOUT_MS: u64 = 2000;
+const WRITE_TIMEOUT_MS: u64 = 1000;
 const LOOK: Duration = Duration::from_millis(2);
 /// Requests in what is sent at a time.
 const BATCH: usize = 256;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Slots that each wave of readers takes; a few more are there for the good clients.
 const WAVE: usize = 16;
 /// How many waves.
-const WAVES: usize = 8;
+const WAVES: usize = 5;
 /// How long a stream may take to begin, and a slot to be free again: bounds of liveness, none of speed.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(5);

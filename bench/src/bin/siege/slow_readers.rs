@@ -32,7 +32,7 @@ const SIP_BYTES: usize = 64;
 /// How long all of them may take to be answered: a bound of liveness, and none of speed.
 const ANSWERED_IN: Duration = Duration::from_secs(60);
 /// How long a lot of slow readers rests before its phase: until their sockets are full.
-const REST: Duration = Duration::from_millis(1500);
+const REST: Duration = Duration::from_millis(1000);
 /// How much the delays of the good may move.
 const RATIO_MAX: f64 = 1.1;
 /// Longer than any scene, so that nobody is cut off in it for being slow.
