@@ -28,6 +28,7 @@ mod engines;
 mod life;
 mod rules;
 mod stories;
+mod stream;
 mod world;
 
 use std::{fmt, thread};

@@ -1,8 +1,6 @@
 //! Those who call, and what they know: which tasks they were promised, what they have read of them, and how
 //! those ended. What they know outlives the daemon.
 
-use std::collections::BTreeMap;
-
 use futures_channel::oneshot;
 use orchestratord_http::sse_log::{Audience, Cursor};
 use orchestratord_sched::{ShardId, prng::Prng};
@@ -11,21 +9,18 @@ use uuid::Uuid;
 
 use super::{
     Number, Report,
-    engines::word,
     life::{Life, MODEL},
     rules::{Breach, Rule},
+    stream::{Event, Heard, Reader, unsound},
 };
 use crate::{
-    api::{
-        error::{ApiError, Code},
-        task::Submission,
-    },
+    api::{error::ApiError, task::Submission},
     identity::Identity,
     metrics::CancelReason,
     shard::{
         mailbox::Message,
         placement,
-        table::{Application, Cancel, Shown},
+        table::{Application, Cancel},
     },
     shared::stage::Stage,
     trace::TraceId,
@@ -54,16 +49,12 @@ enum Answer {
 struct Known {
     id: Uuid,
     answer: Answer,
-    /// Its last event, as a reader was told.
-    end: Option<Event>,
     /// It will not run any more: its end was told or its cancel answered, and the journal knows how it ended.
     is_final: bool,
-    /// Somebody has read a word of it in this life.
-    is_read: bool,
     /// Somebody has, in this life or another, and the journal knows.
     is_marked: bool,
-    /// What was read of its stream in this life, by plain readers and by verbose ones.
-    heard: [BTreeMap<u64, Event>; 2],
+    /// What was read of its stream.
+    heard: Heard,
 }
 
 impl Known {
@@ -76,16 +67,6 @@ impl Known {
         }
         Ok(())
     }
-}
-
-struct Reader {
-    task: Number,
-    audience: Audience,
-    cursor: Cursor,
-    /// The next event's id, unless it resumes at an id that may lie ahead.
-    next: Option<u64>,
-    at: Shown,
-    shard: usize,
 }
 
 /// Everybody.
@@ -143,11 +124,9 @@ impl Callers {
         self.known.push(Known {
             id,
             answer: Answer::None,
-            end: None,
             is_final: false,
-            is_read: false,
             is_marked: false,
-            heard: Default::default(),
+            heard: Heard::default(),
         });
         let owner = format!("key:{}", self.whims.within(1..=CALLERS));
         let owner = owner.parse().expect("it is written as identities are");
@@ -239,8 +218,8 @@ impl Callers {
     /// What was read or ended before now is known to the journal from now on.
     pub(super) fn journal_is_written(&mut self, life: &Life) {
         for known in &mut self.known {
-            known.is_marked |= known.is_read;
-            known.is_final |= known.end.is_some() && life.shared.store.has_outcome(known.id);
+            known.is_marked |= known.heard.has_word;
+            known.is_final |= known.heard.end.is_some() && life.shared.store.has_outcome(known.id);
         }
     }
 
@@ -251,12 +230,8 @@ impl Callers {
         self.readers.clear();
         self.unsettled.clear();
         for known in &mut self.known {
-            known.heard = Default::default();
-            known.is_read = false;
-            if !known.is_final {
-                // The disk had failed when it was told.
-                known.end = None;
-            }
+            // An end that was told while the disk failed may be forgotten.
+            known.heard.forget(known.is_final);
             if known.answer == Answer::Accepted {
                 self.unsettled.push(known.id);
             }
@@ -362,8 +337,8 @@ impl Callers {
         for event in text.split_terminator("\n\n") {
             let event = Event::parse(event).ok_or_else(|| unsound(reader.task, event))?;
             report.note(&event);
-            reader.hear(known, event)?;
-            if known.end.is_some() && !known.is_final {
+            reader.hear(&mut known.heard, event)?;
+            if known.heard.end.is_some() && !known.is_final {
                 known.is_over(reader.task, life)?;
             }
         }
@@ -421,7 +396,7 @@ impl Callers {
                 continue;
             }
             let view = life.recall(known.id);
-            let agrees = known.end.as_ref().is_none_or(|end| match &*end.name {
+            let agrees = known.heard.end.as_ref().is_none_or(|end| match &*end.name {
                 "end" => view["state"] == "completed",
                 _ => {
                     let data: Value = serde_json::from_str(&end.data).unwrap_or_default();
@@ -429,7 +404,10 @@ impl Callers {
                 }
             });
             if !agrees {
-                let seen = format!("task {number} ended with {:?}, and it is {view}", known.end);
+                let seen = format!(
+                    "task {number} ended with {:?}, and it is {view}",
+                    known.heard.end
+                );
                 return Err((Rule::NothingTwice, seen));
             }
         }
@@ -481,97 +459,5 @@ fn detach(life: &mut Life, reader: Reader) {
     let is_abandoned = reader.at.borrow_mut().detach();
     if is_abandoned {
         life.tables[reader.shard].abandon(&reader.at);
-    }
-}
-
-fn unsound(task: Number, seen: &str) -> Breach {
-    (
-        Rule::SoundStream,
-        format!("in the stream of task {task}: {seen}"),
-    )
-}
-
-/// An event as it is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) id: u64,
-    pub(super) name: String,
-    pub(super) data: String,
-}
-
-impl Event {
-    fn parse(text: &str) -> Option<Self> {
-        let (id, rest) = text.strip_prefix("id: ")?.split_once("\nevent: ")?;
-        let (name, data) = rest.split_once("\ndata: ")?;
-        Some(Self {
-            id: id.parse().ok()?,
-            name: name.to_owned(),
-            data: data.to_owned(),
-        })
-    }
-
-    fn is_last(&self) -> bool {
-        matches!(&*self.name, "end" | "error")
-    }
-
-    /// Which word of the task's text it is, if it is one.
-    fn is_word_of(&self, task: Number) -> Option<u32> {
-        let data: Value = serde_json::from_str(&self.data).ok()?;
-        let index = u32::try_from(data["i"].as_u64()?).ok()?;
-        (data["t"] == word(task, index)).then_some(index)
-    }
-}
-
-impl Reader {
-    fn hear(&mut self, known: &mut Known, event: Event) -> Result<(), Breach> {
-        let task = self.task;
-        if self.next.is_some_and(|next| next != event.id) {
-            return Err(unsound(
-                task,
-                &format!("{:?} was next, and {event:?} came", self.next),
-            ));
-        }
-        self.next = Some(event.id + 1);
-        let heard = &mut known.heard[usize::from(self.audience == Audience::Verbose)];
-        if heard
-            .range(..event.id)
-            .any(|(_, earlier)| earlier.is_last())
-        {
-            return Err(unsound(task, &format!("{event:?} follows its end")));
-        }
-        if let Some(before) = heard.insert(event.id, event.clone())
-            && before != event
-        {
-            return Err(unsound(
-                task,
-                &format!("it was {before:?} before, and is {event:?}"),
-            ));
-        }
-        match &*event.name {
-            "started" if event.id == 0 => {}
-            "metrics" if event.id > 0 => {}
-            "token" if event.id > 0 => {
-                let earlier: Vec<_> = heard.range(..event.id).collect();
-                let is_whole = earlier.len() as u64 == event.id;
-                let tokens = earlier.iter().filter(|(_, event)| event.name == "token");
-                let index = event
-                    .is_word_of(task)
-                    .filter(|index| !is_whole || tokens.count() == *index as usize);
-                index.ok_or_else(|| unsound(task, &format!("{event:?} is not its next word")))?;
-                known.is_read = true;
-            }
-            // What a cancel is worth, its answer says: the reader of its task may be told before.
-            "error" if event.data.contains(Code::Canceled.name()) => {}
-            // A task that never ran ends without having started.
-            "end" | "error" if event.id > 0 || event.name == "error" => {
-                let end = known.end.get_or_insert_with(|| event.clone());
-                if (&end.name, &end.data) != (&event.name, &event.data) {
-                    let seen = format!("task {task} ended with {end:?} before, and with {event:?}");
-                    return Err((Rule::NothingTwice, seen));
-                }
-            }
-            _ => return Err(unsound(task, &format!("{event:?} comes out of turn"))),
-        }
-        Ok(())
     }
 }

@@ -6,10 +6,11 @@ use orchestratord_sched::prng::Prng;
 
 use super::{
     Number, Options, Report, Violation,
-    callers::{Callers, Event},
+    callers::Callers,
     disk::Disk,
     life::Life,
     rules::{self, Breach, Rule},
+    stream::Event,
 };
 use crate::{
     clock::hands::{self, Hands},
