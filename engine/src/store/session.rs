@@ -102,7 +102,8 @@ pub struct Change {
     pub spent: Spending,
 }
 
-/// Writes down what a turn has changed about its session, unless that is over.
+/// Writes down what a turn has changed about its session. Of one that is over only as long as it stands here: it is
+/// paid for until it is forgotten, for a crash may come before that, and nothing brings it back afterwards.
 ///
 /// # Errors
 ///
@@ -113,11 +114,11 @@ pub fn change(
     turn: &Turn,
     change: Change,
 ) -> Result<(), Fault> {
-    if turn.life.is_over() {
-        return Ok(());
-    }
     let known = read(books, owner, turn.session_id)?;
     let same = known.filter(|row| row.key == turn.life.key.0);
+    if same.is_none() && turn.life.is_over() {
+        return Ok(());
+    }
     let mut row = same.unwrap_or_else(|| SessionRow::before(turn));
     row.turns = row.turns.saturating_add(change.turns);
     row.spent = row.spent.plus(change.spent);

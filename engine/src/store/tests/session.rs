@@ -135,6 +135,19 @@ fn a_session_that_was_deleted_is_not_brought_back_by_what_was_under_way() {
 }
 
 #[test]
+fn a_deletion_that_a_crash_takes_back_has_spared_nobody_a_token() {
+    let (dir, sessions) = (tempfile::tempdir().unwrap(), sessions());
+    let turn = begin(&sessions);
+    let found = live(&dir, |store| {
+        promise(store, 1, &turn);
+        // The store never hears of it.
+        sessions.delete(&ann(), Uuid::nil()).unwrap();
+        end(store, 1, &turn, 30);
+    });
+    assert_eq!(found, [(1, 30)]);
+}
+
+#[test]
 fn a_session_that_is_made_anew_begins_anew_and_outlives_the_end_of_the_old_one() {
     let (dir, sessions) = (tempfile::tempdir().unwrap(), sessions());
     let old = begin(&sessions);
