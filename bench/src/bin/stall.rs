@@ -34,6 +34,8 @@ const STATE_STOPPED: &str = "t";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a look is taken at what changes.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The number of io_uring_enter(2), on every machine.
+const IO_URING_ENTER: u32 = 426;
 
 /// Stops one shard of a daemon, sees that this is told and who is held up by it, and lets it go.
 #[derive(Clone, Copy, Debug, Parser)]
@@ -62,7 +64,7 @@ fn run(arguments: Arguments) -> Result<Vec<String>, Failure> {
     let streams = callers(move || stream(addr));
     let thread = thread_of(daemon.pid(), STOPPED)?;
     let mut breaches = Vec::new();
-    let stopped = Stopped::stop(thread)?;
+    let stopped = Stopped::stop(daemon.pid(), thread)?;
     let began = Instant::now();
     let answers = callers(move || live(addr));
     let mut witness = first(&answers)?;
@@ -79,7 +81,7 @@ fn run(arguments: Arguments) -> Result<Vec<String>, Failure> {
     );
     println!("served   {answered} of {CALLERS} new connections meanwhile");
     let stood = began.elapsed();
-    stopped.go_on()?;
+    drop(stopped);
     let again = until(&mut witness, |witness| {
         let (status, _) = witness.text("/livez")?;
         Ok(status == 200 && Metrics::of(witness)?.get(&stalled) == Some(0.0))
@@ -198,23 +200,47 @@ fn thread_of(process: u32, shard: usize) -> Result<Pid, Failure> {
     )))
 }
 
-/// A thread that is held by us.
-struct Stopped(Pid);
+/// A thread that is held by us, until this is dropped.
+struct Stopped {
+    process: u32,
+    thread: Pid,
+}
 
 impl Stopped {
-    fn stop(thread: Pid) -> Result<Self, Failure> {
-        let stop = || {
-            ptrace::seize(thread, ptrace::Options::empty())?;
-            ptrace::interrupt(thread)?;
-            waitpid(thread, Some(WaitPidFlag::__WALL))
-        };
-        stop().map_err(|error| Failure::new("stopping a thread, as debuggers do", error))?;
-        Ok(Self(thread))
+    /// Stops it where it waits for its ring. In the middle of its work it may have a lock of a library in hand, if
+    /// only that of a channel whose receiver it wakes, and then it would not be one shard that stands still.
+    fn stop(process: u32, thread: Pid) -> Result<Self, Failure> {
+        let began = Instant::now();
+        loop {
+            let stop = || {
+                ptrace::seize(thread, ptrace::Options::empty())?;
+                ptrace::interrupt(thread)?;
+                waitpid(thread, Some(WaitPidFlag::__WALL))
+            };
+            stop().map_err(|error| Failure::new("stopping a thread, as debuggers do", error))?;
+            let stopped = Self { process, thread };
+            if stopped.waits_for_its_ring() {
+                return Ok(stopped);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(Failure("the shard is never at rest".to_owned()));
+            }
+            drop(stopped);
+            thread::sleep(PAUSE);
+        }
     }
 
-    fn go_on(self) -> Result<(), Failure> {
-        let gone_on = ptrace::detach(self.0, None);
-        gone_on.map_err(|error| Failure::new("letting a thread go on", error))
+    fn waits_for_its_ring(&self) -> bool {
+        let path = format!("/proc/{}/task/{}/syscall", self.process, self.thread);
+        let call = fs::read_to_string(path).unwrap_or_default();
+        call.split(' ').next() == Some(&IO_URING_ENTER.to_string())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // If the thread has ended there is nothing to let go.
+        let _ = ptrace::detach(self.thread, None);
     }
 }
 
