@@ -2,19 +2,18 @@
 //! its own. What it writes to stdout and stderr goes to files there, so that nothing has to be
 //! drained and all of it can be read at any moment.
 //!
-//! Nobody outlives the scenario: dropping the handle sends SIGTERM, then SIGKILL to whoever stays.
+//! Nobody outlives the scenarios: dropping the handle sends SIGTERM, then SIGKILL to whoever stays.
 
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
-use crate::claim::{eventually, within};
-use crate::program;
+use crate::claim::eventually;
+use crate::{farewell, program};
 
 /// What a scenario need not say; a flag that it does say replaces the one here. The engine is the
 /// scripted one, because few promises depend on a model. The grace is short, because most scenarios
@@ -24,9 +23,6 @@ const DEFAULTS: [(&str, &str); 3] = [
     ("--engine", "mock"),
     ("--shutdown-grace-ms", "100"),
 ];
-
-/// How long a daemon whose scenario is over may take to follow SIGTERM.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// A daemon that listens.
 #[derive(Debug)]
@@ -171,19 +167,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let ended = |child: &mut Child| matches!(child.try_wait(), Ok(Some(_)));
-        if ended(&mut self.child) {
-            return;
-        }
-        // Errors here have no reader: the process is gone, or SIGKILL will see to it.
-        let _ = self.terminate();
-        let left = within(FAREWELL, || match ended(&mut self.child) {
-            true => Ok(()),
-            false => Err("still there".to_owned()),
-        });
-        if left.is_err() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        // One that has been waited for has no number any more that is its own.
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            farewell::end(Pid::from_child(&self.child));
         }
     }
 }

@@ -28,6 +28,7 @@ mod driver;
 mod engine;
 mod expectation;
 mod exposition;
+mod farewell;
 mod http2;
 mod mirror;
 mod program;

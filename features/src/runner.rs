@@ -10,8 +10,8 @@ use cucumber::event::ScenarioFinished;
 use cucumber::writer::{Basic, Coloring, JUnit, Stats as _, Verbosity};
 use cucumber::{World as _, WriterExt as _};
 
-use crate::program;
 use crate::world::World;
+use crate::{farewell, program};
 
 /// Where the features lie: beside the manifest, the first thing that one sees of this crate.
 pub const FEATURES: &str = env!("CARGO_MANIFEST_DIR");
@@ -51,7 +51,9 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
         None => Box::new(io::sink()),
     };
     program::build()?;
-    Ok(futures_executor::block_on(judge(path, report)))
+    let verdict = futures_executor::block_on(judge(path, report));
+    farewell::all_gone();
+    Ok(verdict)
 }
 
 async fn judge(path: PathBuf, report: Box<dyn Write>) -> Verdict {

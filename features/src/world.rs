@@ -20,6 +20,7 @@ use crate::daemon::{Daemon, Exit};
 use crate::description;
 use crate::engine::Engine;
 use crate::expectation::Expectations;
+use crate::farewell;
 use crate::http2::Http2;
 use crate::mirror::Mirror;
 use crate::secrets::Secrets;
@@ -107,7 +108,9 @@ impl World {
     /// Starts the scenario's daemon; it may refuse, which is kept as its exit. One that a background
     /// has started makes way for it: they share a folder.
     pub(crate) fn start(&mut self, arguments: &str) -> Result<(), String> {
-        self.daemon = None;
+        if self.daemon.take().is_some() {
+            farewell::all_gone();
+        }
         let arguments = self.fill(arguments)?;
         let embedded = arguments.contains("--engine embedded");
         self.words.insert(
