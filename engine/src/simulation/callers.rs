@@ -391,11 +391,13 @@ impl Callers {
 
     /// What the journal says of each task that has ended, and whether that is what was told.
     pub(super) fn check_outcomes(&self, life: &mut Life) -> Result<(), Breach> {
-        for (number, known) in self.known.iter().enumerate() {
-            if !known.is_final {
-                continue;
-            }
-            let view = life.recall(known.id);
+        let last: Vec<_> = self.known.iter().filter(|known| known.is_final).collect();
+        let views = life.recall(last.iter().map(|known| known.id).collect());
+        if views.len() != last.len() {
+            let seen = "the journal can't be read".to_owned();
+            return Err((Rule::NothingLost, seen));
+        }
+        for (known, view) in last.into_iter().zip(views) {
             let agrees = known.heard.end.as_ref().is_none_or(|end| match &*end.name {
                 "end" => view["state"] == "completed",
                 _ => {
@@ -404,10 +406,7 @@ impl Callers {
                 }
             });
             if !agrees {
-                let seen = format!(
-                    "task {number} ended with {:?}, and it is {view}",
-                    known.heard.end
-                );
+                let seen = format!("it ended with {:?}, and it is {view}", known.heard.end);
                 return Err((Rule::NothingTwice, seen));
             }
         }

@@ -241,11 +241,17 @@ impl Life {
         readiness::advance(&self.shared, pool, place, ReplicaEvent::ProbeAnswered, None);
     }
 
-    /// What the journal says of a task that has ended.
-    pub(super) fn recall(&mut self, id: Uuid) -> Value {
+    /// What the journal says of tasks that have ended; nothing of one that it does not know.
+    pub(super) fn recall(&mut self, ids: Vec<Uuid>) -> Vec<Value> {
         let everybody = Keys::default().identify(None, Scope::Control);
         let viewer = Viewer::from(&everybody.expect("no key is needed where there is none"));
-        let asked = (self.shared.store).ask(move |books| task::find(books, id, &viewer));
+        let asked = self.shared.store.ask(move |books| {
+            let views = ids.into_iter().map(|id| {
+                let view = task::find(books, id, &viewer)?;
+                Ok(view.unwrap_or_default())
+            });
+            views.collect::<Result<_, _>>().map(Ok)
+        });
         self.keeping.turn();
         let told = asked.ok().and_then(|mut asked| asked.try_recv().ok()?);
         told.and_then(Result::ok).unwrap_or_default()
