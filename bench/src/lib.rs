@@ -10,6 +10,7 @@ pub mod breaches;
 pub mod calibration;
 pub mod client;
 pub mod daemon;
+pub mod http2;
 pub mod metrics;
 pub mod transcript;
 pub mod workload;

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use orchestratord_bench::Failure;
+use orchestratord_bench::http2::{PREFACE, push_frame};
 
 use crate::wire::Wire;
 
@@ -20,19 +21,13 @@ pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const PADDED: u8 = 8;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// A name and a value, as they are sent.
 pub(crate) type Field<'f> = (&'f [u8], &'f [u8]);
 
 /// One frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len())
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
+    let mut frame = Vec::new();
+    push_frame(&mut frame, kind, flags, stream, payload);
     frame
 }
 

@@ -1,5 +1,7 @@
 //! Frames of HTTP/2 by hand, for what no ordinary client would send (RFC 9113 §4 and §6).
 
+use orchestratord_bench::http2::{PREFACE, push_frame};
+
 /// The kinds that are sent or counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,8 +22,6 @@ pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const CANCEL: [u8; 4] = [0, 0, 0, 8];
 /// Bytes before a frame's payload.
 const HEAD_BYTES: usize = 9;
-/// What every client says first, before its SETTINGS.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The window that streams have in the beginning.
 const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
 
@@ -35,11 +35,7 @@ pub(crate) fn preface(window_bytes: u32) -> Vec<u8> {
 
 /// Adds a frame.
 pub(crate) fn push(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
-    let length = u32::try_from(payload.len()).expect("our payloads are small");
-    out.extend_from_slice(&length.to_be_bytes()[1..]);
-    out.extend_from_slice(&[kind as u8, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
+    push_frame(out, kind as u8, flags, stream, payload);
 }
 
 /// The head of a GET, without dynamic entries (RFC 7541 §6.2.2). The path is short.
